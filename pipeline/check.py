@@ -1,0 +1,99 @@
+"""What the sections of params.yaml say of one another: names that must exist, knobs and views that a method has."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from pipeline.errors import ParamsError
+from pipeline.methods import catalogue
+from pipeline.params import Params, Training
+from pipeline.views import recipe
+
+Loc = tuple[str, ...]
+Finding = tuple[Loc, str]
+TAKEN = ("scratch", "finetune", "baseline")
+
+
+def unknown(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(word, known, 1, 0.5)
+    return "unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known) or 'none'}")
+
+
+def references(params: Params) -> Iterator[Finding]:
+    """Every wrong reference, as (place, message)."""
+    runs = list(params.pretrain)
+    for name, run in params.pretrain.items():
+        here: Loc = ("pretrain", name)
+        if name in TAKEN or name.startswith("student-"):
+            yield here, f"the name {name!r} is taken; choose another"
+        yield from _one_of((*here, "from"), run.start, ["scratch", *(r for r in runs if r != name)])
+        yield from _method(here, run, run.method, "pretext")
+    yield from _circles(params)
+    yield from _one_of(("finetune", "from"), params.finetune.start, ["scratch", *runs])
+    yield from _method(("finetune",), params.finetune, params.finetune.method, "semi")
+    made = ["finetune", "baseline"]
+    for name, each in params.rounds.items():
+        here = ("rounds", name)
+        yield from _one_of((*here, "teacher"), each.teacher, made)
+        yield from _one_of((*here, "from"), each.start, ["scratch", *runs, *made])
+        both = params.round_distill(name)
+        for loc, message in _method((*here, "distill"), both, each.method, "distill", (*here, "method")):
+            own = len(loc) < 5 or loc[4] in getattr(each.distill, loc[3])  # otherwise the common section says it
+            yield loc if own else loc[2:], message
+        made.append(f"student-{name}")
+    yield from _one_of(("final",), params.final, made)
+    if params.data.labels_per_class and params.data.label_fraction:
+        yield ("data", "label_fraction"), "labels_per_class is given too; keep one of the two"
+
+
+def _one_of(loc: Loc, value: str, known: list[str]) -> Iterator[Finding]:
+    if value not in known:
+        yield loc, f"{value!r} is not made by then; choose one of {', '.join(known)}"
+
+
+def _circles(params: Params) -> Iterator[Finding]:
+    for name, run in params.pretrain.items():
+        seen = {name}
+        while run.start in params.pretrain and run.start not in seen:
+            seen.add(run.start)
+            run = params.pretrain[run.start]
+        if run.start == name:
+            yield ("pretrain", name, "from"), f"the runs {', '.join(sorted(seen))} build on one another in a circle"
+
+
+def _method(here: Loc, stage: Training, name: str, family: str, named: Loc | None = None) -> Iterator[Finding]:
+    try:
+        entry = catalogue.find(name, family)
+    except ParamsError as error:
+        yield named or (*here, "method"), str(error)
+        return
+    try:
+        knobs_model(entry).model_validate(stage.knobs)
+    except ValidationError as error:
+        for each in error.errors():
+            loc = (*here, "knobs", str(each["loc"][0]))
+            if each["type"] == "extra_forbidden":
+                yield loc, unknown(loc[-1], entry.knobs)
+            else:
+                yield loc, f"{each['msg']} (got {each['input']!r})"
+    views = entry.labelled | entry.unlabelled
+    for view, text in stage.views.items():
+        if view not in views:
+            yield (*here, "views", view), unknown(view, views)
+        else:
+            try:
+                recipe.parse(text)
+            except ParamsError as error:
+                yield (*here, "views", view), str(error)
+
+
+def knobs_model(entry: catalogue.Entry) -> Any:
+    """The schema of a method's knobs, from the signature of its `__init__`."""
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    fields: dict[str, Any] = dict(entry.knobs)
+    return create_model(f"{entry.name} knobs", __config__=config, **fields)

@@ -1,0 +1,78 @@
+"""What a training step sees, as a pure function of the step's number: resuming needs no other state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pipeline import seed
+from pipeline.data.images import Images
+from pipeline.views.view import View
+
+
+class Column(Protocol):
+    """Something known of each image, such as a teacher's logits."""
+
+    def __call__(self, rows: Tensor) -> Tensor: ...
+
+
+@dataclass
+class Stream:
+    """An endless sequence of images: epoch after epoch, each in an order of its own."""
+
+    images: Images
+    rows: Tensor
+    """rows of `images`; a row that stands here twice is seen twice an epoch"""
+    batch: int
+    """images per step, over all processes"""
+    views: Mapping[str, View]
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def at(self, step: int, seed_: int, name: str) -> Tensor:
+        """The rows of the global batch (B,)."""
+        n = len(self.rows)
+        first, last = step * self.batch, (step + 1) * self.batch
+        epochs = range(first // n, (last - 1) // n + 1)
+        order = torch.cat([torch.randperm(n, generator=seed.generator(seed_, "order", name, e)) for e in epochs])
+        return self.rows[order[first - epochs[0] * n : last - epochs[0] * n]]
+
+    def starts_epoch(self, step: int) -> bool:
+        n = len(self.rows)
+        return step == 0 or (step * self.batch) // n > ((step - 1) * self.batch) // n
+
+
+@dataclass
+class Batches:
+    """The streams of a stage; the views are made on `device`, from draws that were made for the global batch."""
+
+    streams: Mapping[str, Stream]
+    seed: int
+    device: torch.device
+    part: Mapping[str, slice]
+    """the rows of each stream's batch that are this process's own"""
+    index: bool = False
+    """whether the method asks for the rows of the unlabelled images"""
+
+    def at(self, step: int) -> dict[str, Tensor]:
+        batch = {}
+        for name, stream in self.streams.items():
+            part, rows = self.part[name], stream.at(step, self.seed, name)
+            mine = rows[part]
+            images = stream.images.at(mine).to(self.device)
+            shape = (images.shape[1], images.shape[2], images.shape[3])
+            for view_name, view in stream.views.items():
+                draws = view.draw(len(rows), shape, seed.generator(self.seed, "view", step, view_name))
+                made = view(images, draws[part].to(self.device))
+                batch[view_name] = made.to(memory_format=torch.channels_last)
+            batch |= {key: column(mine).to(self.device) for key, column in stream.columns.items()}
+            if self.index and name == "unlabelled":
+                batch["index"] = mine.to(self.device)
+        return batch
+
+    def starts_epoch(self, step: int) -> bool:
+        """Of the unlabelled images, or of the labelled ones where there are no others."""
+        return self.streams.get("unlabelled", next(iter(self.streams.values()))).starts_epoch(step)

@@ -1,0 +1,88 @@
+"""THE loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from pipeline import seed
+from pipeline.data.batches import Batches
+from pipeline.engine import ranks, schedule
+from pipeline.engine.checkpoint import Checkpoint
+from pipeline.engine.device import autocast
+from pipeline.engine.progress import Report
+from pipeline.engine.signals import Stop
+from pipeline.errors import Diverged, Preempted
+from pipeline.methods.method import Method
+from pipeline.params import Training
+
+Record = dict[str, Any]
+POINTS = 200
+"""points of a curve: enough to draw, few enough to keep in a checkpoint"""
+
+
+def fit(
+    method: Method,
+    batches: Batches,
+    optimiser: Optimizer,
+    training: Training,
+    checkpoint: Checkpoint,
+    *,
+    run_seed: int,
+    embed: Callable[[nn.Module], Tensor],
+    monitor: Callable[[Method], dict[str, float]],
+    report: Report,
+    stop: Stop,
+) -> Record:
+    """Train `method` for `training.steps` steps, from the checkpoint where there is one.
+
+    Returns the record: {"history": [{"step", "loss", "lr", ...}], "seconds"}. Raises Diverged where loss or gradients
+    are not finite (before the optimiser, on every process at once), Preempted when `stop` was asked and all is saved.
+    """
+    network = DistributedDataParallel(method) if ranks.world() > 1 else method
+    done, record = checkpoint.restore(method, optimiser)
+    history, before = record.get("history", []), record.get("seconds", 0.0)
+    started = time.monotonic()
+    method.train()
+    for n in range(done, training.steps):
+        method.t = n / training.steps
+        schedule.set_rate(optimiser, training.schedule, method.t)
+        if batches.starts_epoch(n):
+            seed.everything(run_seed, "epoch", n)
+            method.before_epoch(embed)
+        batch = batches.at(n)
+        seed.everything(run_seed, "step", n, ranks.rank())
+        with autocast(batches.device, training.precision):
+            loss = network(**batch)
+        optimiser.zero_grad()
+        loss.backward()
+        slope = nn.utils.get_total_norm([p.grad for p in method.parameters() if p.grad is not None])
+        finite, asked, due = ranks.agree(bool((loss + slope).isfinite()), stop.asked, checkpoint.due())
+        if not finite:
+            raise Diverged(f"step {n}: loss {loss.item():g}, gradient norm {slope.item():g}; lower the learning rate")
+        optimiser.step()
+        method.remember()
+
+        look = _every(n, training.steps, training.monitors)
+        if look or _every(n, training.steps, POINTS):
+            row = {"step": n, "loss": loss.item(), "lr": optimiser.param_groups[-1]["lr"]}
+            row |= {name: value.item() for name, value in method.notes.items()} | (monitor(method) if look else {})
+            history.append(row)
+            report(n + 1, "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("step", "lr")))
+        last = n + 1 == training.steps
+        if asked or due or last:
+            record = {"history": history, "seconds": before + time.monotonic() - started}
+            checkpoint.save(n + 1, method, optimiser, record)
+        if asked and not last:
+            raise Preempted(f"stopped after step {n + 1} of {training.steps}; the same command goes on from there")
+    return record
+
+
+def _every(n: int, steps: int, points: int) -> bool:
+    """True at `points` steps, evenly spread over the run."""
+    return (n + 1) * points // steps > n * points // steps

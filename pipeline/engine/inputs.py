@@ -1,0 +1,99 @@
+"""The images of a trained stage: opened, checked, decoded once, and made into batches and a monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.batches import Batches, Column, Stream
+from pipeline.data.images import Images
+from pipeline.data.shards import ShardSet
+from pipeline.engine import ranks
+from pipeline.engine.monitor import Monitor
+from pipeline.errors import BadData
+from pipeline.methods.catalogue import Entry
+from pipeline.params import Training
+from pipeline.score.features import embed
+from pipeline.views.normalise import normalise
+from pipeline.views.view import View
+
+SPLITS = ("labelled", "unlabelled", "val")
+LOOK = 256
+"""images per forward pass where nothing is learned"""
+
+
+class Inputs:
+    """Raises BadData where the splits under root/shards do not belong together."""
+
+    def __init__(self, root: Path, memory: float, device: torch.device):
+        self.sets = {split: ShardSet.open(root / "shards" / split) for split in SPLITS}
+        self.page, self.device = self.sets["labelled"].manifest, device
+        for each in self.sets.values():
+            if each.manifest.classes_sha256 != self.page.classes_sha256:
+                raise BadData(f"{each.folder}: other classes than the labelled images have; run `prepare` again")
+        self.images = cache(lambda split: self.sets[split].decoded(int(memory * 2**30)).to(device))
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """What the splits hold, for the fingerprint."""
+        return {split: each.manifest.sha256 for split, each in self.sets.items()}
+
+    def labels(self, split: str) -> Tensor:
+        return torch.from_numpy(self.sets[split].labels)
+
+    def plain(self, images: Tensor) -> Tensor:
+        """uint8 to what a network sees where nothing is augmented."""
+        return normalise(images, self.page.mean, self.page.std)
+
+    def embed(self, net: nn.Module) -> Tensor:
+        """The output of `net` for the whole unlabelled set, in its order, fp32 on the CPU."""
+        return embed(net, self.images("unlabelled"), self.plain, LOOK, self.device)
+
+    def batches(
+        self, entry: Entry, training: Training, seed: int, rows: Tensor | None, columns: Mapping[str, Column]
+    ) -> Batches:
+        """The streams that the method asks for. `rows`, `columns`: of the unlabelled images (Task says which)."""
+        streams = {}
+        if entry.labelled:
+            batch, views = training.batch, self._views(entry.labelled, training)
+            labels = self.labels("labelled")
+            y: dict[str, Column] = {"y": lambda rows: labels[rows]}
+            streams["labelled"] = self._stream("labelled", None, batch, views, y)
+        if entry.unlabelled:
+            batch, views = (
+                training.batch * (training.ratio if entry.labelled else 1),
+                self._views(entry.unlabelled, training),
+            )
+            streams["unlabelled"] = self._stream("unlabelled", rows, batch, views, columns)
+        parts = {name: ranks.part(stream.batch) for name, stream in streams.items()}
+        return Batches(streams, seed, self.device, parts, index="index" in entry.load().asks())
+
+    def monitor(self, classifies: bool) -> Monitor:
+        return Monitor(
+            labelled=self.images("labelled"),
+            labels=self.labels("labelled"),
+            val=self.images("val"),
+            val_labels=self.labels("val"),
+            classes=len(self.page.classes),
+            transform=self.plain,
+            batch=LOOK,
+            device=self.device,
+            classifies=classifies,
+        )
+
+    def _views(self, recipes: Mapping[str, str], training: Training) -> dict[str, View]:
+        chosen = {name: training.views.get(name, recipe) for name, recipe in recipes.items()}
+        return {name: View(text, self.page.size, self.page.mean, self.page.std) for name, text in chosen.items()}
+
+    def _stream(
+        self, split: str, rows: Tensor | None, batch: int, views: Mapping[str, View], columns: Mapping[str, Column]
+    ) -> Stream:
+        images: Images = self.images(split)
+        rows = torch.arange(len(images)) if rows is None else rows
+        if not len(rows):
+            raise BadData(f"{self.sets[split].folder}: no {split} image to learn from; look at `data` and `select`")
+        return Stream(images, rows, batch, views, columns)

@@ -1,0 +1,137 @@
+"""All sidecars of a round as one table, whose rows are the rows of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import files
+from pipeline.data.manifest import keys_sha256
+from pipeline.data.shards import ShardSet
+from pipeline.errors import BadData
+from pipeline.label.sidecar import Sidecar, read_sidecar, sidecar_path
+
+BLOCK = 1024  # rows made dense at a time
+SUMMARY = "summary.json"
+
+
+class Labels:
+    """What one teacher, called `teacher`, said about every image of a split."""
+
+    def __init__(self, shards: ShardSet, sidecars: list[Sidecar], teacher: str):
+        self.shards, self.sidecars, self.teacher = shards, sidecars, teacher
+
+    @classmethod
+    def open(cls, folder: Path | str, shards: ShardSet) -> Labels:
+        """Raises BadData, with the file and both hashes, unless each shard has its own sidecar, all by one teacher,
+        for these images, keys and classes, with the bytes that summary.json lists. No row is ever skipped."""
+        folder = Path(folder)
+        sidecars = _matching(folder, shards)
+        summary = files.read_json(folder / SUMMARY)
+        try:
+            teacher, listed = summary["teacher"], {e["sidecar"]: e["sidecar_sha256"] for e in summary["shards"]}
+        except (KeyError, TypeError):
+            raise BadData(f"{folder / SUMMARY}: not a summary of labels; run `label` again") from None
+        for sidecar in sidecars:
+            _same(sidecar.path, "sha256", files.sha256(sidecar.path), listed.get(sidecar.path.name), SUMMARY)
+        return cls(shards, sidecars, teacher)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def logits(self, rows: Tensor | np.ndarray | Sequence[int]) -> Tensor:
+        """fp32 (len(rows), K), the rows in the order they were asked for. Raises IndexError outside the split."""
+        index = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if len(index) and not 0 <= index.min() <= index.max() < len(self):
+            raise IndexError(f"rows {index.min()} to {index.max()} of {len(self)} labels")
+        out = torch.empty(len(index), len(self.shards.manifest.classes))
+        owner = self.shards.shard_of[index]
+        for number in np.unique(owner).tolist():
+            here = np.flatnonzero(owner == number)
+            local = index[here] - self.shards.shards[number].start
+            out[torch.from_numpy(here)] = self.sidecars[number].logits(torch.from_numpy(local))
+        return out
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """All rows in order, as (rows, logits) of at most 1,024 at a time, so that memory stays flat."""
+        for shard, sidecar in zip(self.shards.shards, self.sidecars, strict=True):
+            for first in range(0, shard.samples, BLOCK):
+                last = min(first + BLOCK, shard.samples)
+                yield slice(shard.start + first, shard.start + last), sidecar.logits(slice(first, last))
+
+    def confidence(self) -> Tensor:
+        """The largest probability of each row, fp32 (N,)."""
+        return self._surest[0]
+
+    def guess(self) -> Tensor:
+        """The class of that probability, int64 (N,); the lower one of equals."""
+        return self._surest[1]
+
+    @cached_property
+    def _surest(self) -> tuple[Tensor, Tensor]:
+        confidence, guess = torch.empty(len(self)), torch.empty(len(self), dtype=torch.int64)
+        for rows, logits in self.blocks():
+            confidence[rows], guess[rows] = logits.softmax(1).amax(1), logits.argmax(1)
+        return confidence, guess
+
+
+def write_summary(folder: Path | str, shards: ShardSet, teacher: str, parameters: int) -> dict[str, Any]:
+    """Check the finished sidecars, then write and return summary.json: the teacher, its size, and each file's hash.
+
+    By one process, once all ranks are done. Raises BadData as `Labels.open` does.
+    """
+    folder = Path(folder)
+    sidecars = _matching(folder, shards)
+    first = sidecars[0].about
+    summary = {
+        "version": 1,
+        "teacher": teacher,
+        "teacher_sha256": first["teacher"],
+        "teacher_parameters": parameters,
+        "transform": first["transform"],
+        "classes": shards.manifest.classes,
+        "classes_sha256": shards.manifest.classes_sha256,
+        "rows": len(shards),
+        "shards": [
+            {
+                "name": shard.name,
+                "sha256": shard.sha256,
+                "rows": shard.samples,
+                "sidecar": sidecar.path.name,
+                "sidecar_sha256": files.sha256(sidecar.path),
+            }
+            for shard, sidecar in zip(shards.shards, sidecars, strict=True)
+        ],
+    }
+    files.write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _matching(folder: Path, shards: ShardSet) -> list[Sidecar]:
+    """The sidecar of each shard, in order, all by one teacher."""
+    paths = [sidecar_path(folder, shard) for shard in shards.shards]
+    if extra := sorted(set(folder.glob("*.safetensors")) - set(paths)):
+        raise BadData(f"{extra[0]}: there is no such shard in {shards.folder}; remove it, or run `label` again")
+    sidecars = [read_sidecar(path) for path in paths]
+    for shard, sidecar in zip(shards.shards, sidecars, strict=True):
+        manifest, about = shards.folder / "manifest.json", sidecar.about
+        first = sidecars[0]
+        _same(sidecar.path, "shard", about["shard"], shard.name, manifest)
+        _same(sidecar.path, "shard_sha256", about["shard_sha256"], shard.sha256, manifest)
+        _same(sidecar.path, "keys_sha256", about["keys_sha256"], keys_sha256(shard.keys), manifest)
+        _same(sidecar.path, "classes_sha256", about["classes_sha256"], shards.manifest.classes_sha256, manifest)
+        _same(sidecar.path, "rows", about["rows"], shard.samples, manifest)
+        _same(sidecar.path, "teacher", about["teacher"], first.about["teacher"], first.path.name)
+        _same(sidecar.path, "transform", about["transform"], first.about["transform"], first.path.name)
+    return sidecars
+
+
+def _same(path: Path, what: str, found: Any, expected: Any, where: Path | str) -> None:
+    if found != expected:
+        raise BadData(f"{path}: {what} {found}, but {where} says {expected}; run `label` again")

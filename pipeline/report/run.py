@@ -1,0 +1,142 @@
+"""A run as the page tells it: who learned from whom, how well, in what time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from pipeline.data import manifest as manifests
+from pipeline.errors import BadData
+from pipeline.params import Params
+from pipeline.report import read
+from pipeline.score.accuracy import wilson
+
+METRICS = ("n", "top1", "top5", "mean_class_accuracy", "nll", "brier", "ece")
+PROBES = ("knn", "linear")
+AUDIT = (
+    *("n", "teacher", "classes", "truth", "top1", "ece", "nll", "temperature", "thresholds", "coverage", "precision"),
+    *("per_class", "reliability", "selected", "changed", "out_of_class", "pictures"),
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One evaluated classifier. `teacher` is the model it learned from, `start` where its encoder began."""
+
+    name: str
+    title: str
+    role: str
+    teacher: str | None
+    start: str
+    method: str
+    metrics: dict[str, Any]
+    per_class: list[read.Row]
+    pairs: list[tuple[str, str]]
+    reliability: list[read.Row]
+    parameters: int | None
+    seconds: float | None
+    speed: float | None
+
+    @property
+    def sees_unlabelled(self) -> bool:
+        """Whether unlabelled images had a part in it: by pseudo-labels, by pretraining, or by its method."""
+        return self.role == "student" or self.start != "scratch" or self.method != "supervised"
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.metrics["top1"], self.metrics["n"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """`models`: baseline, finetune, then the students in order. `probes`: name -> metrics, `scratch` first."""
+
+    params: Params
+    labels: int
+    unlabelled: int
+    classes: list[str]
+    size: int
+    channels: int
+    models: dict[str, Model]
+    probes: dict[str, dict[str, Any]]
+    curves: dict[str, dict[str, list[tuple[float, float]]]]
+    audits: dict[str, dict[str, Any]]
+    times: dict[str, dict[str, Any]]
+
+    @property
+    def baseline(self) -> Model:
+        return self.models["baseline"]
+
+    @property
+    def final(self) -> Model:
+        """What params.yaml calls final; where that is not an evaluated classifier, the last one trained."""
+        return self.models.get(self.params.final, list(self.models.values())[-1])
+
+
+def load(root: Path, params: Params) -> Run:
+    """Raises BadData naming the first file that is missing or malformed."""
+    times = {path.stem: read.page(path, "seconds") for path in sorted((root / "times").glob("*.json"))}
+    page = read.page(root / "models" / "finetune" / "model.json", "labels", "classes", "size", "channels")
+    tune, names = params.finetune, list(params.pretrain)
+    models = [
+        _model(root, times, "baseline", "Baseline", "baseline", None, "scratch", tune.method),
+        _model(root, times, "finetune", "Teacher", "teacher", None, tune.start, tune.method),
+    ] + [
+        _model(root, times, f"student-{name}", f"Student {name}", "student", each.teacher, each.start, each.method)
+        for name, each in params.rounds.items()
+    ]
+    trained = [*names, *(model.name for model in models)]
+    probed = ["scratch", *names] if names else []
+    return Run(
+        params=params,
+        labels=page["labels"],
+        unlabelled=max(0, manifests.read(root / "shards" / "unlabelled").samples - page["labels"]),
+        classes=page["classes"],
+        size=page["size"],
+        channels=page["channels"],
+        models={model.name: model for model in models},
+        probes={name: read.page(root / "scores" / name / "metrics.json", "n", *PROBES) for name in probed},
+        curves={name: read.curve(root / "curves" / f"{name}.csv") for name in trained},
+        audits={name: read.page(root / "audits" / name / "audit.json", *AUDIT) for name in params.rounds},
+        times=times,
+    )
+
+
+def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: str | None, start: str, method: str):
+    scores = root / "scores" / name
+    try:
+        pairs = [(row["actual"], row["predicted"]) for row in read.table(scores / "confusion.csv", ())]
+    except KeyError as missing:
+        raise BadData(f"{scores / 'confusion.csv'}: has no column {missing}; run `evaluate` again") from None
+    return Model(
+        name=name,
+        title=title,
+        role=role,
+        teacher=teacher,
+        start=start,
+        method=method,
+        metrics=read.page(scores / "metrics.json", *METRICS),
+        per_class=read.table(scores / "per_class.csv", ("n", "accuracy")),
+        pairs=pairs,
+        reliability=read.table(scores / "reliability.csv"),
+        parameters=read.page(root / "models" / name / "model.json").get("parameters"),
+        seconds=times.get(name, {}).get("seconds"),
+        speed=times.get(f"evaluate-{name}", {}).get("images_per_second"),
+    )
+
+
+def gain(model: Model, other: Model) -> tuple[float, float | None]:
+    """top-1 of `model` minus that of `other`, and half the 95 % interval of the difference on the same test images.
+
+    Of n images b are right for one and c for the other alone: the variance is (b + c - (b - c)^2 / n) / n^2. None
+    where the two were not scored on the same images in the same order.
+    """
+    difference = model.metrics["top1"] - other.metrics["top1"]
+    if [actual for actual, _ in model.pairs] != [actual for actual, _ in other.pairs] or not model.pairs:
+        return difference, None
+    n, one, two = len(model.pairs), 0, 0
+    for (actual, mine), (_, theirs) in zip(model.pairs, other.pairs, strict=True):
+        one, two = one + (mine == actual != theirs), two + (theirs == actual != mine)
+    return difference, 1.959964 * sqrt(one + two - (one - two) ** 2 / n) / n

@@ -1,0 +1,1 @@
+"""Measurements: pure functions from logits, features and labels to numbers and rows."""

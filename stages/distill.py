@@ -1,0 +1,44 @@
+"""ssl-pipe distill"""
+
+from typing import Annotated
+
+import typer
+
+from stages.command import PARAMS, ROOT, File, Sets, named, read
+
+
+def distill(
+    round: Annotated[str, typer.Argument(help="A round of params.yaml.")],
+    sets: Sets = [],  # noqa: B006 - Typer reads it, nobody writes it
+    params: File = PARAMS,
+) -> None:
+    """Train the student of a round on the labels and the chosen pseudo-labels, under noise.
+
+    ssl-pipe distill 1 -S distill.select.threshold=0.8
+    """
+    p = read(params, sets)
+    named("round", round, list(p.rounds))
+
+    from pipeline import files
+    from pipeline.data.shards import ShardSet
+    from pipeline.engine.run import Task, run
+    from pipeline.label.labels import Labels
+    from pipeline.label.select import select
+    from pipeline.methods import catalogue
+
+    chosen, training = p.rounds[round], p.round_distill(round)
+    shards = ShardSet.open(ROOT / "shards" / "unlabelled")
+    labels, summary = Labels.open(ROOT / "labels" / round, shards), ROOT / "labels" / round / "summary.json"
+    classes = len(shards.manifest.classes)
+    selection = select(labels.confidence(), labels.guess(), shards.keys, training.select, p.seed, classes)
+    task = Task(
+        name=f"student-{round}",
+        entry=catalogue.find(chosen.method, "distill"),
+        training=training,
+        start=chosen.start,
+        rows=selection.rows.repeat_interleave(selection.weights),
+        columns={"teacher": labels.logits},
+        defines={"labels": files.sha256(summary)},
+        teacher_size=files.read_json(summary)["teacher_parameters"],
+    )
+    run(task, p, ROOT)

@@ -1,0 +1,128 @@
+"""Every method on the handwritten digits, as the engine would run it, only smaller."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import params, seed
+from pipeline.data.batches import Batches, Stream
+from pipeline.data.images import Images
+from pipeline.engine import optimiser
+from pipeline.engine.checkpoint import Checkpoint
+from pipeline.engine.fit import Record, fit
+from pipeline.engine.signals import Stop
+from pipeline.methods.catalogue import Entry
+from pipeline.methods.method import Method
+from pipeline.nets.encoder import build_encoder
+from pipeline.score.features import embed
+from pipeline.views.normalise import normalise
+from pipeline.views.view import View
+
+CPU = torch.device("cpu")
+MEAN, STD = [0.3], [0.37]
+GIVEN = {"classes": 10}
+GENTLE = "affine(15, .125, .8, 1.2, 10)"
+"""for 8 pixels: the recipes of the papers leave too little of a digit"""
+LABELLED, VAL = slice(0, 200), slice(200, 600)
+TRANSFORM = partial(normalise, mean=MEAN, std=STD)
+
+
+@cache
+def digits() -> tuple[Tensor, Tensor]:
+    """uint8 (1797, 1, 8, 8) and classes (1797,), in an order that mixes the writers."""
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    order = torch.randperm(len(loaded.target), generator=torch.Generator().manual_seed(0))
+    pixels = (torch.from_numpy(loaded.images) * (255 / 16)).round().to(torch.uint8)[:, None]
+    return pixels[order], torch.from_numpy(loaded.target).long()[order]
+
+
+def method(entry: Entry, init: int = 0, width: int = 4, **knobs: Any) -> Method:
+    seed.everything(init, "init")
+    encoder = build_encoder(params.Encoder(name="tiny", args={"width": width}), 1, 8)
+    return entry.load()(encoder, **{name: GIVEN[name] for name in entry.given}, **knobs).train()
+
+
+def batches(
+    entry: Entry,
+    batch: int = 16,
+    ratio: int = 2,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    gentle: bool = False,
+    **targets: Any,
+) -> Batches:
+    """The first 200 digits are the labelled ones. `targets`: `labels` (of all), `sure` (of the teacher)."""
+    pixels, truth = digits()
+    labels, sure = targets.get("labels", truth), targets.get("sure", 2.0)
+    noise = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(1))
+    columns = {"teacher": (sure * torch.eye(10)[labels] + noise).__getitem__}
+    streams = {}
+    for name, recipes, size, rows, extra in (
+        ("labelled", entry.labelled, batch, LABELLED, {"y": labels[LABELLED].__getitem__}),
+        ("unlabelled", entry.unlabelled, batch * ratio, slice(None), {key: columns[key] for key in entry.columns}),
+    ):
+        if recipes:
+            images = Images(pixels[rows])
+            coarse = gentle and {view: GENTLE for view, text in recipes.items() if "(" in text}
+            views = {view: View(text, 8, MEAN, STD) for view, text in (recipes | (coarse or {})).items()}
+            streams[name] = Stream(images, torch.arange(len(images)), size, views, extra)
+    parts = {
+        name: slice(rank * each.batch // world, (rank + 1) * each.batch // world) for name, each in streams.items()
+    }
+    return Batches(streams, 0, CPU, parts, index="index" in entry.load().asks())
+
+
+def see(some: Batches, encoder: nn.Module) -> Tensor:
+    return embed(encoder, some.streams["unlabelled"].images, TRANSFORM, 256, CPU)
+
+
+def loss_at(step: int, learner: Method, some: Batches) -> Tensor:
+    """The forward pass of that step of the engine."""
+    if some.starts_epoch(step):
+        learner.before_epoch(partial(see, some))
+    seed.everything(0, "step", step)
+    return learner(**some.at(step))
+
+
+def train(
+    learner: Method, some: Batches, folder: Path, steps: int, lr: float = 0.05, stop_at: int | None = None
+) -> Record:
+    """The real loop, and the real checkpoints; `stop_at` asks for a stop after so many steps."""
+    training = params.Training(steps=steps, optimiser=params.Optimiser(lr=lr), monitors=0)
+    stop = Stop()
+
+    def report(done: int, text: str) -> None:
+        stop.asked = done == stop_at
+
+    return fit(
+        learner,
+        some,
+        optimiser.build(learner, training.optimiser),
+        training,
+        Checkpoint(folder, every=1e9),
+        run_seed=0,
+        embed=partial(see, some),
+        monitor=lambda method: {},
+        report=report,
+        stop=stop,
+    )
+
+
+def without_batch_statistics(module: nn.Module) -> nn.Module:
+    """Each BatchNorm as a norm of one sample. In two processes a BatchNorm sees half a batch; on GPUs the engine makes
+    it a SyncBatchNorm, which has no CPU form."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            norm = nn.GroupNorm(1, child.num_features).requires_grad_(child.weight.requires_grad)
+            setattr(module, name, norm)
+        else:
+            without_batch_statistics(child)
+    return module

@@ -1,0 +1,58 @@
+"""A few hundred steps on the handwritten digits: what is learned must show on images that were not trained on."""
+
+import pytest
+import torch
+
+from pipeline.methods import catalogue
+from pipeline.score.accuracy import top_k
+from pipeline.score.features import embed
+from pipeline.score.knn import knn
+from tests.contract import small_task as task
+
+ENTRIES = catalogue.entries()
+LABELLED = [entry for entry in ENTRIES if entry.labelled]
+PRETEXT = [entry for entry in ENTRIES if not entry.labelled]
+pytestmark = pytest.mark.slow
+
+
+def features(network, rows):
+    pixels, _ = task.digits()
+    return embed(network, task.Images(pixels[rows]), task.TRANSFORM, 256, task.CPU)
+
+
+def nearest(method):
+    """kNN accuracy of the encoder on 400 digits, by 200 labelled ones."""
+    encoder, (_, labels) = method.learned.encoder, task.digits()
+    votes = knn(features(encoder, task.LABELLED), labels[task.LABELLED], features(encoder, task.VAL), 10)
+    return top_k(votes, labels[task.VAL], 1)
+
+
+def accuracy(method):
+    return top_k(features(method.learned, task.VAL), task.digits()[1][task.VAL], 1)
+
+
+def quick(entry):
+    """An average over 10,000 steps would still be the random start after 200."""
+    return {"ema": 0.9} if "ema" in entry.knobs else {}
+
+
+@pytest.mark.parametrize("entry", PRETEXT, ids=[entry.name for entry in PRETEXT])
+def test_neighbours_become_of_one_class(entry, tmp_path):
+    method = task.method(entry, width=8, **quick(entry))
+    start = nearest(method)
+    task.train(method, task.batches(entry, batch=128, gentle=True), tmp_path, 150, lr=0.2)
+    assert nearest(method) > start + 0.15
+
+
+@pytest.mark.parametrize("entry", LABELLED, ids=[entry.name for entry in LABELLED])
+def test_labels_are_learned_and_permuted_ones_teach_nothing(entry, tmp_path):
+    _, truth = task.digits()
+    shuffled = truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(2))]
+    reached = {}
+    for name, labels in {"true": truth, "permuted": shuffled}.items():
+        method = task.method(entry, width=8, **quick(entry))
+        targets = {"labels": labels, "sure": 6.0}
+        task.train(method, task.batches(entry, batch=32, gentle=True, **targets), tmp_path / name, 100, lr=0.1)
+        reached[name] = accuracy(method)
+    assert reached["true"] > 0.7
+    assert reached["permuted"] < 0.25

@@ -1,0 +1,134 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.nets.branch import Branch
+from pipeline.nets.heads import Head
+from pipeline.nets.memory import Ema, Frozen
+
+
+@pytest.fixture
+def online(encoder):
+    return Branch(encoder(), Head([64, 16, 10]))
+
+
+def shake(net):
+    """As a training step would: other weights, other statistics, another count of batches."""
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    net.train()(torch.randn(8, 3, 8, 8))
+
+
+def test_ema_is_the_weighted_sum_of_what_it_followed(online):
+    m, target = 0.8, Ema(online)
+    history = [{name: tensor.clone() for name, tensor in online.state_dict().items()}]
+    for _ in range(3):
+        shake(online)
+        target.follow(online, m)
+        history.append({name: tensor.clone() for name, tensor in online.state_dict().items()})
+    w = [m**3, (1 - m) * m**2, (1 - m) * m, 1 - m]
+    for name, found in target.net.state_dict().items():
+        if found.is_floating_point():
+            expected = sum(weight * step[name] for weight, step in zip(w, history, strict=True))
+            assert torch.allclose(found, expected, atol=1e-5), name
+        else:
+            assert found == history[-1][name] == 3, name
+    assert "encoder.net.bn1.running_mean" in target.net.state_dict()
+    assert target.updates == 3
+
+
+def test_ema_at_the_ends(online):
+    target = Ema(online)
+    start = [parameter.clone() for parameter in target.net.parameters()]
+    shake(online)
+    target.follow(online, 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(start, target.net.parameters(), strict=True))
+    target.follow(online, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(online.parameters(), target.net.parameters(), strict=True))
+
+
+def test_warm_up_is_a_plain_mean_at_first(online):
+    target, seen = Ema(online), []
+    for step in range(5):
+        m = target.warm(0.75)
+        assert m == pytest.approx([0, 1 / 2, 2 / 3, 3 / 4, 0.75][step])
+        shake(online)
+        seen.append(online.head[0].weight.detach().clone())
+        target.follow(online, m)
+        if step == 2:
+            assert torch.allclose(target.net.head[0].weight, torch.stack(seen).mean(0), atol=1e-6)
+
+
+def test_ema_is_another_module(online):
+    target = Ema(online)
+    mine = {tensor.data_ptr() for tensor in target.net.state_dict().values()}
+    assert not mine & {tensor.data_ptr() for tensor in online.state_dict().values()}
+    assert all(parameter.requires_grad for parameter in online.parameters())
+
+
+def test_no_gradient_reaches_a_target_or_a_teacher(online):
+    target, teacher = Ema(online), Frozen(copy.deepcopy(online))
+    x = torch.randn(4, 3, 8, 8, requires_grad=True)
+    outputs = target(x), teacher(x)
+    assert not any(output.requires_grad for output in outputs)
+    (online(x) - outputs[0]).square().sum().backward()
+    for module in (target, teacher):
+        assert all(p.grad is None and not p.requires_grad for p in module.parameters())
+    assert all(p.grad is not None for p in online.parameters())
+
+
+def test_ema_follows_its_parents_mode_unless_told(online):
+    parent = nn.ModuleList([Ema(online), Ema(online, always_eval=True)]).train()
+    assert [child.net.encoder.net.bn1.training for child in parent] == [True, False]
+    parent.eval()
+    assert not parent[0].net.training
+    parent.train()
+    before = parent[1].net.encoder.net.bn1.running_mean.clone()
+    for child in parent:
+        child(torch.randn(4, 3, 8, 8))
+    assert torch.equal(parent[1].net.encoder.net.bn1.running_mean, before)
+    assert not torch.equal(parent[0].net.encoder.net.bn1.running_mean, before)
+
+
+def test_frozen_is_always_in_evaluation(online):
+    teacher = Frozen(online)
+    parent = nn.Sequential(teacher).train()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    x = torch.randn(4, 3, 8, 8)
+    assert torch.allclose(parent(x)[:2], parent(x[:2]), atol=1e-5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+
+
+def test_state_dict_is_complete(online):
+    target, other = Ema(online), Ema(online)
+    for _ in range(2):
+        shake(online)
+        target.follow(online, 0.5)
+    other.load_state_dict(target.state_dict())
+    shake(online)
+    for ema in (target, other):
+        ema.follow(online, ema.warm(0.999))
+    assert all(
+        torch.equal(a, b) for a, b in zip(target.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    assert other.updates == 3
+
+
+def test_autocast_does_not_mistake_the_target_for_the_online_network():
+    """Weights swapped inside an autocast region are not seen: its cache of casts goes by parameter."""
+    online, x = nn.Linear(8, 4), torch.randn(3, 8)
+    target = Ema(online)
+    with torch.no_grad():
+        online.weight.add_(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        student = online(x)
+        separate = target(x)
+        weight, online.weight.data = online.weight.data, target.net.weight.data
+        swapped = online(x)  # the trap: still the student
+        online.weight.data = weight
+    assert torch.equal(swapped, student)
+    assert not torch.allclose(separate, student, atol=0.1)
+    assert torch.allclose(separate.float(), target.net(x), atol=0.05)

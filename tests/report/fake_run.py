@@ -1,0 +1,150 @@
+"""A whole run folder, small and made up, but written by the code that writes the real ones wherever there is any."""
+
+import csv
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pipeline import files
+from pipeline.data.write import write_split
+from pipeline.params import Params
+from pipeline.score.calibration import reliability
+from pipeline.score.classifier import score_classifier
+
+PARAMS = {
+    "data": {"source": "digits", "labels_per_class": 4, "size": 8, "channels": 1},
+    "pretrain": {"simclr": {"from": "scratch", "method": "simclr"}},
+    "finetune": {"from": "simclr"},
+    "rounds": {
+        "1": {"teacher": "finetune", "from": "simclr", "distill": {"select": {"threshold": 0.6}}},
+        "2": {"teacher": "student-1", "distill": {"select": {"threshold": 0.6}}},
+    },
+    "final": "student-2",
+}
+MACHINE = {"cpu": "a processor", "cores": 2, "memory_gib": 24, "device": "cpu", "torch": "2.15.0", "python": "3.11.2"}
+
+
+def write_csv(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def logits_of(labels, classes, skill, seed, sharp=1.6):
+    """Logits that are the better, the higher `skill`."""
+    chance = torch.Generator().manual_seed(seed)
+    return sharp * (torch.randn(len(labels), classes, generator=chance) + skill * torch.eye(classes)[labels])
+
+
+def audit(keys, truth, classes, teacher, skill, seed, known=True, before=None):
+    confidence, guess = logits_of(truth, len(classes), skill, seed).softmax(1).max(1)
+    right, threshold = guess == truth, 0.6
+    kept, thresholds = confidence >= threshold, [i / 50 for i in range(50)]
+    order = confidence.argsort(descending=True).tolist()
+
+    def shown(rows):
+        label = (lambda row: int(truth[row])) if known else (lambda row: None)
+        return [
+            {"key": keys[r], "label": label(r), "guess": int(guess[r]), "confidence": confidence[r].item()}
+            for r in rows[:12]
+        ]
+
+    def share(mask):
+        return right[mask].double().mean().item() if known and mask.any() else None
+
+    per_class = []
+    for c, name in enumerate(classes):
+        own = (guess == c) & kept
+        row = {"class": name, "guessed": int((guess == c).sum()), "selected": int(own.sum())}
+        per_class.append(row | {"weight": float(kept.sum()) / len(classes), "precision": share(own)})
+    return guess, {
+        "n": len(keys),
+        "teacher": teacher,
+        "classes": classes,
+        "truth": known,
+        "top1": right.double().mean().item() if known else None,
+        "ece": 0.043 if known else None,
+        "nll": 0.31 if known else None,
+        "temperature": 1.27,
+        "thresholds": thresholds,
+        "coverage": [(confidence >= t).double().mean().item() for t in thresholds],
+        "precision": [share(confidence >= t) for t in thresholds] if known else None,
+        "per_class": per_class,
+        "reliability": reliability(confidence, right),
+        "selected": {
+            "n": int(kept.sum()), "weight": float(kept.sum()), "precision": share(kept), "threshold": threshold
+        },
+        "changed": None if before is None else (guess != before).double().mean().item(),
+        "out_of_class": {"n": 40, "selected": 11} if known else None,
+        "pictures": {
+            "surest_right": shown([r for r in order if right[r]]) if known else [],
+            "surest_wrong": shown([r for r in order if not right[r]]) if known else [],
+            "least_sure": shown(order[::-1]),
+            "surest": shown(order),
+        },
+    }  # fmt: skip
+
+
+def curve(steps, top, pretrain, seed):
+    chance = np.random.default_rng(seed)
+    rows = []
+    for step in range(0, steps + 1, max(1, steps // 100)):
+        t = step / steps
+        row = {"step": step, "loss": 0.2 + 2.1 * np.exp(-5 * t) + 0.06 * chance.normal(), "lr": 0.05 * (1 - t)}
+        if not rows or step % (steps // 10) == 0:
+            reached = 0.3 + (top - 0.3) * (1 - np.exp(-6 * t))
+            row |= {"val_top1": reached} if not pretrain else {
+                "val_knn": reached, "feature_std": 0.4 + 0.4 * t, "effective_rank": 8 + 22 * t
+            }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
+    """Fill `root`. images uint8 (N, C, H, W), labels (N,) int64: the last `n_test` are for testing."""
+    params = Params.model_validate(params)
+    names = [f"img-{i:04d}" for i in range(len(images) - n_test)]
+
+    def samples(rows, labelled):
+        for i in rows:
+            packed, pixels = io.BytesIO(), images[i]
+            Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(packed, "png")
+            yield names[i], packed.getvalue(), int(labels[i]) if labelled else -1
+
+    about = {"classes": classes, "size": images.shape[-1], "channels": images.shape[1]}
+    write_split(root / "shards" / "labelled", "labelled", samples(range(4 * len(classes)), True), **about)
+    write_split(root / "shards" / "unlabelled", "unlabelled", samples(range(len(names)), False), **about)
+    truth, test = torch.as_tensor(labels[: len(names)]), torch.as_tensor(labels[len(names) :])
+    students = [f"student-{name}" for name in params.rounds]
+    for i, name in enumerate(["baseline", "finetune", *students]):
+        metrics, tables = score_classifier(logits_of(test, len(classes), 2.4 + 0.7 * i, i), test, classes)
+        files.write_json(root / "scores" / name / "metrics.json", metrics)
+        for table, rows in tables.items():
+            write_csv(root / "scores" / name / f"{table}.csv", rows)
+        kept = about | {"parameters": 77_850 + 1000 * i, "labels": 4 * len(classes)}
+        files.write_json(root / "models" / name / "model.json", kept)
+        write_csv(root / "curves" / f"{name}.csv", curve(600, metrics["top1"], False, i))
+        time = {"stage": name, "seconds": 31.4 + 7 * i, "images": 38_400, "images_per_second": 1222.9}
+        files.write_json(root / "times" / f"{name}.json", time | {"machine": MACHINE})
+        files.write_json(
+            root / "times" / f"evaluate-{name}.json", time | {"seconds": 0.8, "images_per_second": 9876.5 + i}
+        )
+    for i, name in enumerate(["scratch", *params.pretrain] if params.pretrain else []):
+        probe = {"n": n_test, "knn": 0.55 + 0.1 * i, "linear": 0.61 + 0.08 * i}
+        files.write_json(root / "scores" / name / "metrics.json", probe | {"feature_std": 0.5, "effective_rank": 11.0})
+    for i, name in enumerate(params.pretrain):
+        write_csv(root / "curves" / f"{name}.csv", curve(1500, 0.9, True, 10 + i))
+        files.write_json(root / "times" / f"{name}.json", {"stage": name, "seconds": 71.0, "machine": MACHINE})
+    before = None
+    for i, (name, each) in enumerate(params.rounds.items()):
+        before, page = audit(names, truth, classes, each.teacher, 3.1 + 0.7 * i, 20 + i, known, before)
+        files.write_json(root / "audits" / name / "audit.json", page)
+        files.write_json(
+            root / "times" / f"label-{name}.json", {"stage": f"label-{name}", "seconds": 2.1, "machine": MACHINE}
+        )
+    files.write_json(root / "times" / "prepare.json", {"stage": "prepare", "seconds": 1.3, "machine": MACHINE})
+    return params

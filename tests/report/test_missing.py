@@ -1,0 +1,68 @@
+"""Files that are missing or broken are named, with what to do."""
+
+import json
+import re
+
+import pytest
+
+from pipeline import report
+from pipeline.errors import BadData
+from tests.report.parsed import metrics
+
+REQUIRED = (
+    "scores/student-1/metrics.json",
+    "scores/finetune/per_class.csv",
+    "scores/baseline/confusion.csv",
+    "scores/baseline/reliability.csv",
+    "scores/scratch/metrics.json",
+    "curves/simclr.csv",
+    "audits/2/audit.json",
+    "models/finetune/model.json",
+    "shards/unlabelled/manifest.json",
+)
+
+
+@pytest.mark.parametrize("missing", REQUIRED)
+def test_a_missing_file_is_named(make, missing):
+    root, params = make()
+    (root / missing).unlink()
+    with pytest.raises(BadData, match=re.escape(missing)):
+        report.build(root, params)
+    assert not (root / "report.html").exists()
+
+
+def test_a_missing_key_is_named(make):
+    root, params = make()
+    broken = metrics(root, "baseline")
+    del broken["brier"]
+    (root / "scores" / "baseline" / "metrics.json").write_text(json.dumps(broken))
+    with pytest.raises(BadData, match=r"baseline/metrics.json: has no 'brier'"):
+        report.build(root, params)
+
+
+def test_a_cell_that_is_no_number_is_named_with_its_line(make):
+    root, params = make()
+    curve = root / "curves" / "baseline.csv"
+    lines = curve.read_text().splitlines()
+    lines[4] = lines[4].replace(lines[4].split(",")[1], "many")
+    curve.write_text("\n".join(lines))
+    with pytest.raises(BadData, match=r"curves/baseline.csv:5: column 'loss'"):
+        report.build(root, params)
+
+
+def test_times_are_optional(make):
+    root, params = make()
+    for file in (root / "times").iterdir():
+        file.unlink()
+    report.build(root, params)
+    assert "Time of all stages" not in (root / "report.html").read_text()
+
+
+def test_a_pseudo_label_of_another_data_set_is_named(make):
+    root, params = make()
+    path = root / "audits" / "1" / "audit.json"
+    audit = json.loads(path.read_text())
+    audit["pictures"]["surest_wrong"][0] |= {"key": "elsewhere"}
+    path.write_text(json.dumps(audit))
+    with pytest.raises(BadData, match="'elsewhere', which is not there"):
+        report.build(root, params)

@@ -1,0 +1,74 @@
+"""The numbers of the page and of the table are those of the files."""
+
+import json
+import re
+
+import pytest
+
+from pipeline import report
+from pipeline.score.accuracy import wilson
+from tests.report.parsed import MODELS, Page, metrics, right
+
+
+def test_every_number_of_the_score_table_is_that_of_the_files(make):
+    root, params = make()
+    report.build(root, params)
+    rows, base = Page(root / "report.html").rows, metrics(root, "baseline")
+    for name, teacher in zip(MODELS, (None, None, "finetune", "student-1"), strict=True):
+        found, cells = metrics(root, name), rows[name]
+        low, high = wilson(found["top1"], found["n"])
+        assert cells[1] == f"{100 * found['top1']:.1f}"
+        assert f"{100 * low:.1f} to {100 * high:.1f}" in cells[2]
+        if name != "baseline":
+            assert cells[3].split("±")[0].strip() == f"{100 * (found['top1'] - base['top1']):+.1f}"
+        if teacher:
+            gained = found["top1"] - metrics(root, teacher)["top1"]
+            assert cells[4].split("±")[0].strip().replace("\u2212", "-") == f"{100 * gained:+.1f}"
+        assert cells[5] == f"{100 * found['top5']:.1f}"
+        assert cells[6] == f"{100 * found['mean_class_accuracy']:.1f}"
+        assert cells[7:9] == [f"{found['nll']:.3f}", f"{found['brier']:.3f}"]
+        assert cells[9] == f"{100 * found['ece']:.1f}"
+        speed = json.loads((root / "times" / f"evaluate-{name}.json").read_text())["images_per_second"]
+        assert f"{speed:,.0f}/s" in cells[10]
+
+
+def test_the_interval_of_a_difference_is_that_of_paired_samples(make):
+    root, params = make()
+    report.build(root, params)
+    mine, theirs = right(root, "student-2"), right(root, "baseline")
+    scores = [a - b for a, b in zip(mine, theirs, strict=True)]
+    n = len(scores)
+    deviation = (sum(s * s for s in scores) / n - (sum(scores) / n) ** 2) ** 0.5
+    shown = Page(root / "report.html").rows["student-2"][3].split("±")[1].strip("\xa0 \n")
+    assert float(shown) == pytest.approx(100 * 1.96 * deviation / n**0.5, abs=0.051)
+
+
+def test_probes_are_compared_with_random_features(make):
+    root, params = make()
+    report.build(root, params)
+    rows = Page(root / "report.html").rows
+    scratch, run = metrics(root, "scratch"), metrics(root, "simclr")
+    assert rows["scratch"][1] == f"{100 * scratch['knn']:.1f}"
+    assert rows["simclr"][1] == f"{100 * run['knn']:.1f}"
+    assert rows["simclr"][3].strip() == f"{100 * (run['knn'] - scratch['knn']):+.1f}"
+    assert rows["simclr"][6].strip() == f"{100 * (run['linear'] - scratch['linear']):+.1f}"
+
+
+def test_the_headline_goes_from_the_baseline_to_the_final_model(make):
+    root, params = make()
+    report.build(root, params)
+    headline = re.sub(r"<[^>]+>", "", re.search(r"<h1>(.*?)</h1>", (root / "report.html").read_text())[1])
+    first, last = (100 * metrics(root, name)["top1"] for name in ("baseline", "student-2"))
+    assert headline == f"40 labels: {first:.1f} → {last:.1f} %"
+
+
+def test_markdown_tells_the_same(make):
+    root, params = make()
+    lines = report.markdown(root, params).splitlines()
+    cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines[2:6]}
+    for title, name in zip(("Baseline", "Teacher", "Student 1", "Student 2"), MODELS, strict=True):
+        found = metrics(root, name)
+        assert cells[title][1] == f"{100 * found['top1']:.1f}"
+        assert cells[title][5:] == [f"{found['nll']:.3f}", f"{found['brier']:.3f}", f"{100 * found['ece']:.1f}"]
+    assert len({len(line) for line in lines[:6]}) == 1
+    assert "of student 1" in cells["Student 2"][0]

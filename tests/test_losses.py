@@ -1,0 +1,209 @@
+"""Against plain numpy in float64, written from the formulas of the papers."""
+
+from math import e, log
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.losses import cross_entropy, gather, nt_xent, unit
+from tests.gloo import both
+
+SIZES = (2, 3, 17)
+
+
+@pytest.fixture
+def draw():
+    return torch.Generator().manual_seed(0)
+
+
+def oracle_nt_xent(a, b, tau):
+    """arXiv:2002.05709, equation 1, anchor by anchor: -log exp(s_ij / tau) / sum over k != i of exp(s_ik / tau)."""
+    z = np.concatenate([a, b]).astype(np.float64)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    n, total = len(a), 0.0
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        others = [z[i] @ z[k] / tau for k in range(2 * n) if k != i]
+        top = max(others)
+        total -= z[i] @ z[j] / tau - top - np.log(sum(np.exp(s - top) for s in others))
+    return total / (2 * n)
+
+
+def oracle_cross_entropy(logits, y, smoothing=0.0):
+    """-sum_k q_k log p_k, q = (1 - s) y + s / K (arXiv:1512.00567, section 7)."""
+    logits, rows = logits.astype(np.float64), []
+    q = np.eye(logits.shape[1])[y] if y.ndim == 1 else y.astype(np.float64)
+    q = (1 - smoothing) * q + smoothing / logits.shape[1]
+    for row, target in zip(logits, q, strict=True):
+        log_p = row - row.max() - np.log(np.exp(row - row.max()).sum())
+        rows.append(-(target * log_p).sum())
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("tau", (0.1, 0.5, 1.0))
+def test_nt_xent_is_the_formula(n, tau, draw):
+    a, b = torch.randn(2, n, 8, generator=draw)
+    assert nt_xent(a, b, tau).item() == pytest.approx(oracle_nt_xent(a.numpy(), b.numpy(), tau), abs=2e-6)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("smoothing", (0.0, 0.1, 1.0))
+@pytest.mark.parametrize("soft", (False, True), ids=("hard", "soft"))
+def test_cross_entropy_is_the_formula(n, smoothing, soft, draw):
+    logits = 5 * torch.randn(n, 7, generator=draw)
+    y = torch.randn(n, 7, generator=draw).softmax(1) if soft else torch.randint(7, (n,), generator=draw)
+    expected = oracle_cross_entropy(logits.numpy(), y.numpy(), smoothing)
+    np.testing.assert_allclose(cross_entropy(logits, y, smoothing).numpy(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_nt_xent_of_aligned_pairs_that_are_orthogonal_to_all_others_is_its_floor(n):
+    """The positive at 1, 2n - 2 negatives at 0; a positive among the negatives would add ln 2 at a small tau."""
+    z = torch.eye(32)[:n]
+    tau = 0.2
+    assert nt_xent(z, z, tau).item() == pytest.approx(log(e ** (1 / tau) + 2 * n - 2) - 1 / tau, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_nt_xent_of_one_point_is_chance(n):
+    assert nt_xent(torch.ones(n, 4), torch.ones(n, 4), 0.1).item() == pytest.approx(log(2 * n - 1), abs=1e-6)
+
+
+def test_nt_xent_does_not_depend_on_lengths_or_on_the_order_of_views_and_images(draw):
+    a, b = torch.randn(2, 5, 8, generator=draw)
+    loss = nt_xent(a, b, 0.5)
+    lengths = torch.rand(5, 1, generator=draw) * 1000 + 0.001
+    order = torch.randperm(5, generator=draw)
+    for other in (nt_xent(a * lengths, b / lengths, 0.5), nt_xent(b, a, 0.5), nt_xent(a[order], b[order], 0.5)):
+        torch.testing.assert_close(other, loss)
+
+
+def test_nt_xent_sees_which_rows_are_pairs(draw):
+    a, b = torch.randn(2, 6, 8, generator=draw)
+    assert nt_xent(a, a + 0.1 * b, 0.5) < nt_xent(a, (a + 0.1 * b).roll(1, 0), 0.5) - 0.1
+
+
+def test_a_temperature_of_one_hundredth_stays_finite_in_fp32(draw):
+    a, b = torch.randn(2, 17, 8, generator=draw)
+    a.requires_grad_()
+    loss = nt_xent(a, b, 0.01)
+    loss.backward()
+    expected = oracle_nt_xent(a.detach().numpy(), b.numpy(), 0.01)
+    assert loss.item() == pytest.approx(expected, rel=1e-5) and a.grad.isfinite().all() and a.grad.any()
+
+
+@pytest.mark.parametrize("dtype", (torch.float16, torch.bfloat16))
+def test_half_precision_in_gives_the_loss_of_the_rounded_input_in_fp32(dtype, draw):
+    a, b = torch.randn(2, 3, 8, generator=draw).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):  # under autocast too: z @ z.T would be bf16
+        loss, per_sample = nt_xent(a, b, 0.01), cross_entropy(a, torch.tensor([0, 1, 2]), 0.1)
+    assert loss.dtype == per_sample.dtype == torch.float32
+    assert loss.item() == pytest.approx(oracle_nt_xent(a.float().numpy(), b.float().numpy(), 0.01), rel=1e-5)
+    expected = oracle_cross_entropy(a.float().numpy(), np.array([0, 1, 2]), 0.1)
+    np.testing.assert_allclose(per_sample.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", (torch.float16, torch.bfloat16, torch.float32))
+def test_a_row_of_zeros_is_no_nan(dtype):
+    """1e-12, the floor that F.normalize has by itself, is 0 in fp16."""
+    z = torch.zeros(2, 4, dtype=dtype)
+    assert unit(z).eq(0).all()
+    assert nt_xent(z, torch.ones(2, 4, dtype=dtype), 0.1).isfinite()
+
+
+def test_the_gradient_at_a_row_of_zeros_is_finite():
+    z = torch.zeros(2, 4, requires_grad=True)
+    nt_xent(z, torch.ones(2, 4), 0.1).backward()
+    assert z.grad.isfinite().all()
+
+
+def test_rows_of_unit_have_length_one(draw):
+    z = torch.randn(5, 8, generator=draw) * torch.tensor([1e-4, 1e-2, 1, 1e2, 1e4])[:, None]
+    torch.testing.assert_close(unit(z).norm(dim=1), torch.ones(5))
+
+
+def test_cross_entropy_is_per_sample_so_that_tiling_the_batch_leaves_its_mean(draw):
+    logits, y = torch.randn(3, 7, generator=draw), torch.tensor([0, 3, 6])
+    once = cross_entropy(logits, y)
+    assert once.shape == (3,)
+    torch.testing.assert_close(cross_entropy(logits.repeat(4, 1), y.repeat(4)), once.repeat(4))
+
+
+def test_cross_entropy_does_not_see_a_constant_added_to_all_logits(draw):
+    logits, y = torch.randn(3, 7, generator=draw), torch.tensor([0, 3, 6])
+    torch.testing.assert_close(cross_entropy(logits + 100, y), cross_entropy(logits, y), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("smoothing", (0.0, 0.1))
+def test_classes_and_their_one_hot_probabilities_are_the_same(smoothing, draw):
+    logits, y = torch.randn(5, 7, generator=draw), torch.randint(7, (5,), generator=draw)
+    one_hot = torch.eye(7)[y]
+    torch.testing.assert_close(cross_entropy(logits, y, smoothing), cross_entropy(logits, one_hot, smoothing))
+
+
+@pytest.mark.parametrize("smoothing", (0.0, 0.1))
+def test_the_floor_of_cross_entropy_is_the_entropy_of_its_target(smoothing):
+    """Reached where the logits are the logarithms of the target."""
+    q = (1 - smoothing) * torch.eye(4)[[1, 2]] + smoothing / 4
+    entropy = -(q * q.clamp_min(1e-30).log()).sum(1)
+    torch.testing.assert_close(cross_entropy(q.clamp_min(1e-30).log(), torch.tensor([1, 2]), smoothing), entropy)
+
+
+def test_chance_of_cross_entropy_is_ln_k():
+    torch.testing.assert_close(cross_entropy(torch.zeros(3, 7), torch.tensor([0, 3, 6])), torch.full((3,), log(7)))
+
+
+def slope(oracle, z, h=1e-5):
+    """Central differences of the float64 formula: the losses are fp32 inside, too coarse to difference themselves."""
+    grad = np.zeros_like(z)
+    for at in np.ndindex(z.shape):
+        step = np.zeros_like(z)
+        step[at] = h
+        grad[at] = (oracle(z + step) - oracle(z - step)) / (2 * h)
+    return grad
+
+
+def test_the_gradient_of_nt_xent(draw):
+    a, b = torch.randn(2, 3, 4, generator=draw).double()
+    a.requires_grad_(), b.requires_grad_()
+    nt_xent(a, b, 0.5).backward()
+    at_a, at_b = a.detach().numpy(), b.detach().numpy()
+    np.testing.assert_allclose(a.grad, slope(lambda z: oracle_nt_xent(z, at_b, 0.5), at_a), atol=1e-6)
+    np.testing.assert_allclose(b.grad, slope(lambda z: oracle_nt_xent(at_a, z, 0.5), at_b), atol=1e-6)
+
+
+def test_the_gradient_of_cross_entropy_is_p_minus_q(draw):
+    logits, y = torch.randn(3, 5, generator=draw), torch.tensor([0, 2, 4])
+    logits.requires_grad_()
+    cross_entropy(logits, y, 0.1).sum().backward()
+    torch.testing.assert_close(logits.grad, logits.detach().softmax(1) - 0.9 * torch.eye(5)[y] - 0.1 / 5)
+
+
+def test_gather_is_the_identity_in_one_process(draw):
+    z = torch.randn(3, 4, generator=draw)
+    assert gather(z) is z
+
+
+def _slice(rank, a, b):
+    """One process of two: the gradient that DDP would see, averaged over the processes as DDP does."""
+    rows = slice(rank * len(a) // 2, (rank + 1) * len(a) // 2)
+    mine = a[rows].clone().requires_grad_()
+    loss = nt_xent(mine, b[rows], 0.5)
+    loss.backward()
+    return loss.detach(), mine.grad / 2, gather(a[rows])
+
+
+@pytest.mark.slow  # two processes import torch
+def test_two_processes_give_the_loss_and_the_gradient_of_one(draw):
+    """A gather without gradient would give the right loss, and half of the gradient or less."""
+    a, b = torch.randn(2, 6, 8, generator=draw)
+    whole = a.clone().requires_grad_()
+    loss = nt_xent(whole, b, 0.5)
+    loss.backward()
+    parts = both(_slice, a, b)
+    for part, _, rows in parts:
+        torch.testing.assert_close(part, loss.detach(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(rows, a)  # in rank order
+    torch.testing.assert_close(torch.cat([grad for _, grad, _ in parts]), whole.grad, atol=1e-6, rtol=0)
