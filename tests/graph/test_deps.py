@@ -33,7 +33,7 @@ def needed(stage: dict) -> set[Path]:
 
     Not what reads and checks params.yaml: DVC tracks the values themselves; but the defaults in params.py are values.
     """
-    command = re.match(r"ssl-pipe ([a-z]+)", stage["cmd"])
+    command = re.match(r"exec ssl-pipe ([a-z]+)", stage["cmd"])
     assert command
     entries = [
         ROOT / "stages" / f"{command[1]}.py",

@@ -260,5 +260,5 @@ def test_help_answers_at_once():
 
 def test_every_stage_of_the_graph_is_a_command():
     text = (ROOT / "dvc.yaml").read_text()
-    asked = set(re.findall(r"cmd: \"?ssl-pipe (\w+)", text))
+    asked = set(re.findall(r"cmd: exec ssl-pipe (\w+)", text))
     assert asked == set(STAGES)
