@@ -31,6 +31,7 @@ from pipeline.label.predict import predict
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import build_encoder
 from pipeline.nets.heads import Head
+from pipeline.views.normalise import Normalise
 
 BATCH, SIZE, IMAGES = 256, 32, 1536
 
@@ -61,9 +62,9 @@ def shards(root: Path, count: int) -> ShardSet:
 def label(network: Branch, images: ShardSet, out: Path, device: torch.device, precision: str) -> float:
     """Images per second."""
     about = {"teacher": "0" * 64, "classes_sha256": images.manifest.classes_sha256}
-    mean, std = images.manifest.mean, images.manifest.std
+    transform = Normalise(images.manifest.mean, images.manifest.std)
     started = time.perf_counter()
-    predict(network, images, out, about, batch=BATCH, device=device, precision=precision, mean=mean, std=std)
+    predict(network, images, out, about, transform, batch=BATCH, device=device, precision=precision)
     return len(images) / (time.perf_counter() - started)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError, create_model
 
+from pipeline import catalogue
 from pipeline.errors import ParamsError
-from pipeline.methods import catalogue
 from pipeline.params import Params, Training
 from pipeline.views import recipe
 

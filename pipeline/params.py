@@ -218,6 +218,11 @@ class Params(Section):
     runtime: Runtime = Runtime()
     """Speed."""
 
+    @property
+    def models(self) -> list[str]:
+        """Every model that the graph makes."""
+        return ["scratch", *self.pretrain, "baseline", "finetune", *(f"student-{name}" for name in self.rounds)]
+
     def round_label(self, name: str) -> Label:
         """`label` with what round `name` changes in it."""
         return _merged(self.label, self.rounds[name].label)

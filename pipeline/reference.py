@@ -12,9 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline import params
+from pipeline import catalogue, params
 from pipeline.check import knobs_model
-from pipeline.methods import catalogue
 
 Schema = dict[str, Any]
 FAMILY_OF = {"Pretrain": "pretext", "Finetune": "semi", "Round": "distill"}

@@ -19,12 +19,11 @@ def distill(
     p = read(params, sets)
     named("round", round, list(p.rounds))
 
-    from pipeline import files
+    from pipeline import catalogue, files
     from pipeline.data.shards import ShardSet
     from pipeline.engine.run import Task, run
     from pipeline.label.labels import Labels
     from pipeline.label.select import select
-    from pipeline.methods import catalogue
 
     chosen, training = p.rounds[round], p.round_distill(round)
     shards = ShardSet.open(ROOT / "shards" / "unlabelled")

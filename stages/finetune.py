@@ -18,8 +18,8 @@ def finetune(
     """
     p = read(params, sets)
 
+    from pipeline import catalogue
     from pipeline.engine.run import Task, run
-    from pipeline.methods import catalogue
 
     chosen, entry = p.finetune, catalogue.find(p.finetune.method, "semi")
     if baseline:

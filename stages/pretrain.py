@@ -19,9 +19,9 @@ def pretrain(
     p = read(params, sets)
     named("pretrain", run, list(p.pretrain))
 
+    from pipeline import catalogue
     from pipeline.engine.run import Task
     from pipeline.engine.run import run as train
-    from pipeline.methods import catalogue
 
     chosen = p.pretrain[run]
     train(Task(run, catalogue.find(chosen.method, "pretext"), chosen, chosen.start), p, ROOT)

@@ -14,7 +14,7 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="For programs."
     """List every method: family, paper, views, knobs with their defaults."""
     import json
 
-    from pipeline.methods import catalogue
+    from pipeline import catalogue
 
     if as_json:
         typer.echo(json.dumps([entry.describe() for entry in catalogue.entries()], indent=1))

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline import reference
-from pipeline.methods.catalogue import entries
+from pipeline.catalogue import entries
 
 ROOT = Path(__file__).parents[1]
 PAGES = reference.pages()

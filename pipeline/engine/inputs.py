@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline.catalogue import Entry
 from pipeline.data.batches import Batches, Column, Stream
 from pipeline.data.images import Images
 from pipeline.data.shards import ShardSet
 from pipeline.engine import ranks
 from pipeline.engine.monitor import Monitor
 from pipeline.errors import BadData
-from pipeline.methods.catalogue import Entry
 from pipeline.params import Training
 from pipeline.score.features import embed
-from pipeline.views.normalise import normalise
+from pipeline.views.normalise import Normalise
 from pipeline.views.view import View
 
 SPLITS = ("labelled", "unlabelled", "val")
@@ -35,6 +35,7 @@ class Inputs:
         for each in self.sets.values():
             if each.manifest.classes_sha256 != self.page.classes_sha256:
                 raise BadData(f"{each.folder}: other classes than the labelled images have; run `prepare` again")
+        self.plain = Normalise(self.page.mean, self.page.std)
         self.images = cache(lambda split: self.sets[split].decoded(int(memory * 2**30)).to(device))
 
     @cached_property
@@ -44,10 +45,6 @@ class Inputs:
 
     def labels(self, split: str) -> Tensor:
         return torch.from_numpy(self.sets[split].labels)
-
-    def plain(self, images: Tensor) -> Tensor:
-        """uint8 to what a network sees where nothing is augmented."""
-        return normalise(images, self.page.mean, self.page.std)
 
     def embed(self, net: nn.Module) -> Tensor:
         """The output of `net` for the whole unlabelled set, in its order, fp32 on the CPU."""

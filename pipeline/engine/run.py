@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import files, seed
+from pipeline.catalogue import Entry
 from pipeline.data.batches import Batches, Column
 from pipeline.data.manifest import Manifest
 from pipeline.engine import optimiser, ranks, signals, workspace
@@ -20,7 +21,6 @@ from pipeline.engine.device import choose, machine
 from pipeline.engine.fit import Record, fit
 from pipeline.engine.inputs import Inputs
 from pipeline.engine.progress import progress
-from pipeline.methods.catalogue import Entry
 from pipeline.methods.method import Method
 from pipeline.nets.model import parameters, save_model
 from pipeline.nets.start import start_encoder

@@ -47,7 +47,6 @@ def audit(
         "top1": _share(right, known),
         "ece": gap(bins) if bins else None,
         "nll": _nll(labels, true),
-        "temperature": None,
         "thresholds": EDGES,
         "coverage": [int(rows.sum()) / len(labels) for rows in kept],
         "precision": [_share(right, rows & known) for rows in kept] if known.any() else None,

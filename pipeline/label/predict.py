@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ from torch import Tensor, nn
 
 from pipeline import files
 from pipeline.data.shards import Shard, ShardSet
+from pipeline.engine.device import autocast
 from pipeline.errors import BadData, Diverged, WrongVersion
 from pipeline.label import sidecar
-from pipeline.views.normalise import normalise
+from pipeline.nets.evaluating import evaluating
+from pipeline.views.normalise import Normalise
 
 AHEAD = 2  # batches that are read and decoded while the teacher looks at another
 
@@ -28,12 +29,11 @@ def predict(
     shards: ShardSet,
     out: Path,
     about: dict[str, Any],
+    transform: Normalise,
     *,
     batch: int,
     device: torch.device | str,
     precision: str,
-    mean: Sequence[float],
-    std: Sequence[float],
     top: int = 16,
     rank: int = 0,
     world: int = 1,
@@ -56,12 +56,12 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     if rank == 0:
         _remove_strangers(out, shards)
-    transform = f"uint8 / 255, minus {list(mean)}, over {list(std)}; {precision}, {batch} at a time"
+    how = f"{transform}; {precision}, {batch} at a time"
     paths, todo, done = [], [], 0
     for shard in shards.shards[rank::world]:
         paths.append(sidecar.sidecar_path(out, shard))
         files.sweep(out, paths[-1].name)
-        page = sidecar.describe(shard, shards, about["teacher"], transform, top)
+        page = sidecar.describe(shard, shards, about["teacher"], how, top)
         if _finished(paths[-1], page):
             done += shard.samples
         else:
@@ -73,8 +73,8 @@ def predict(
         for shard, path, page in todo:
             parts = []
             for images in islice(decoded, len(_spans(shard, batch))):
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    parts.append(network(normalise(images.to(device), mean, std)).float())
+                with autocast(device, precision):
+                    parts.append(network(transform(images.to(device))).float())
                 done += len(images)
                 if progress:
                     progress(done, "")
@@ -82,18 +82,6 @@ def predict(
             _check(logits, shard, page["classes"])
             sidecar.write_sidecar(path, logits, page)
     return paths
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each module is in the mode it was in."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _spans(shard: Shard, batch: int) -> list[range]:

@@ -16,7 +16,7 @@ from pipeline.score.accuracy import wilson
 METRICS = ("n", "top1", "top5", "mean_class_accuracy", "nll", "brier", "ece")
 PROBES = ("knn", "linear")
 AUDIT = (
-    *("n", "teacher", "classes", "truth", "top1", "ece", "nll", "temperature", "thresholds", "coverage", "precision"),
+    *("n", "teacher", "classes", "truth", "top1", "ece", "nll", "thresholds", "coverage", "precision"),
     *("per_class", "reliability", "selected", "changed", "out_of_class", "pictures"),
 )
 

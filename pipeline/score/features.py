@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from pipeline.nets.evaluating import evaluating
+
 
 class Images(Protocol):
     """Anything with a length whose `at(rows)` gives uint8 images (len(rows), C, H, W)."""
@@ -25,17 +27,12 @@ def embed(
 
     `transform` turns uint8 images on `device` into the network's input. Each module is left in the mode it was in.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        out = torch.empty(0)
+    out = torch.empty(0)
+    with evaluating(network):
         for start in range(0, len(images), batch):
             rows = range(start, min(start + batch, len(images)))
             features = network(transform(torch.as_tensor(images.at(list(rows))).to(device)))
             if start == 0:
                 out = torch.empty(len(images), features.shape[1])
             out[start : rows.stop] = features
-        return out
-    finally:
-        for module, training in modes:
-            module.training = training
+    return out

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from pipeline.views.normalise import normalise
+from pipeline.views.normalise import Normalise
 from pipeline.views.ops import Op
 from pipeline.views.ops.geometric import Crop
 from pipeline.views.recipe import parse
@@ -42,7 +42,7 @@ class View:
     """
 
     def __init__(self, recipe: str, size: int, mean: Sequence[float], std: Sequence[float]):
-        self.recipe, self.size, self.mean, self.std = (parse(recipe), size, tuple(mean), tuple(std))
+        self.recipe, self.size, self.normalise = parse(recipe), size, Normalise(mean, std)
         self.ops = [Op.named[step.name](**step.arguments) for step in self.recipe.steps]
         self.crops = [op for op in self.ops if isinstance(op, Crop)]
         for crop in self.crops:
@@ -66,4 +66,4 @@ class View:
                 view = resize(view, self.size)
             for op, drawn in zip(self.ops, draws.to(images.device).steps, strict=True):
                 view = op.apply(view, **drawn)
-            return normalise(view, self.mean, self.std)
+            return self.normalise(view)

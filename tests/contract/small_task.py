@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import params, seed
+from pipeline.catalogue import Entry
 from pipeline.data.batches import Batches, Stream
 from pipeline.data.images import Images
 from pipeline.engine import optimiser
 from pipeline.engine.checkpoint import Checkpoint
 from pipeline.engine.fit import Record, fit
 from pipeline.engine.signals import Stop
-from pipeline.methods.catalogue import Entry
 from pipeline.methods.method import Method
 from pipeline.nets.encoder import build_encoder
 from pipeline.score.features import embed
-from pipeline.views.normalise import normalise
+from pipeline.views.normalise import Normalise
 from pipeline.views.view import View
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ GIVEN = {"classes": 10}
 GENTLE = "affine(15, .125, .8, 1.2, 10)"
 """for 8 pixels: the recipes of the papers leave too little of a digit"""
 LABELLED, VAL = slice(0, 200), slice(200, 600)
-TRANSFORM = partial(normalise, mean=MEAN, std=STD)
+TRANSFORM = Normalise(MEAN, STD)
 
 
 @cache

@@ -7,11 +7,10 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline import params
+from pipeline import catalogue, params
 from pipeline.engine import optimiser
 from pipeline.engine.monitor import Monitor
 from pipeline.errors import Collapsed, Preempted
-from pipeline.methods import catalogue
 from pipeline.nets.branch import Branch
 from pipeline.nets.memory import Ema, Frozen
 from pipeline.nets.model import load_model, save_model

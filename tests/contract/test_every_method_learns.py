@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.methods import catalogue
+from pipeline import catalogue
 from pipeline.score.accuracy import top_k
 from pipeline.score.features import embed
 from pipeline.score.knn import knn

@@ -9,7 +9,7 @@ from pipeline.engine.monitor import Monitor
 from pipeline.errors import Collapsed
 from pipeline.methods.pretext.simclr import SimCLR
 from pipeline.methods.semi.supervised import Supervised
-from pipeline.views.normalise import normalise
+from pipeline.views.normalise import Normalise
 from tests.harness import stage
 
 
@@ -24,7 +24,7 @@ def monitor(pixels):
             val=Images(images[:val]),
             val_labels=labels[:val],
             classes=3,
-            transform=lambda x: normalise(x, [0.3], [0.25]),
+            transform=Normalise([0.3], [0.25]),
             batch=5,
             device=torch.device("cpu"),
             classifies=classifies,

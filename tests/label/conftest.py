@@ -13,6 +13,7 @@ from pipeline.data.shards import ShardSet
 from pipeline.data.write import write_split
 from pipeline.label.labels import write_summary
 from pipeline.label.predict import predict
+from pipeline.views.normalise import Normalise
 
 CLASSES = ["ant", "bee", "cat", "dog"]
 
@@ -53,7 +54,7 @@ class Teacher(nn.Module):
 
 def label(shards: ShardSet, out: Path, network=None, teacher="a" * 64, **change):
     """`predict` with everything that the tests do not care about."""
-    given = {"batch": 2, "device": "cpu", "precision": "fp32", "mean": [0.5] * 3, "std": [0.25] * 3} | change
+    given = {"batch": 2, "device": "cpu", "precision": "fp32", "transform": Normalise([0.5] * 3, [0.25] * 3)} | change
     network = network or Teacher(len(shards.manifest.classes))
     about = {"teacher": teacher, "classes_sha256": shards.manifest.classes_sha256}
     return predict(network, shards, out, about, **given)

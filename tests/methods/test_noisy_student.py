@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.methods import catalogue
+from pipeline import catalogue
 from tests.contract import small_task as task
 
 ENTRY = catalogue.find("noisy_student", "distill")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.methods import catalogue
+from pipeline import catalogue
 from tests.contract import small_task as task
 from tests.test_losses import oracle_nt_xent
 

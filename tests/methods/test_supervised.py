@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.methods import catalogue
+from pipeline import catalogue
 from tests.contract import small_task as task
 
 ENTRY = catalogue.find("supervised", "semi")

@@ -69,7 +69,6 @@ def audit(keys, truth, classes, teacher, skill, seed, known=True, before=None):
         "top1": right.double().mean().item() if known else None,
         "ece": 0.043 if known else None,
         "nll": 0.31 if known else None,
-        "temperature": 1.27,
         "thresholds": thresholds,
         "coverage": [(confidence >= t).double().mean().item() for t in thresholds],
         "precision": [share(confidence >= t) for t in thresholds] if known else None,

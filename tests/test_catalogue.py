@@ -6,8 +6,8 @@ from typing import Literal, Union, get_type_hints
 
 import pytest
 
+from pipeline import catalogue
 from pipeline.errors import ParamsError
-from pipeline.methods import catalogue
 
 ENTRIES = catalogue.entries()
 each = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])

@@ -20,7 +20,7 @@ from pipeline.views import recipes
 if TYPE_CHECKING:
     from pipeline.methods.method import Method
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "methods"
 FAMILIES = ("pretext", "semi", "distill")
 TYPES: dict[str | None, Any] = {"int": int, "float": float, "bool": bool, "str": str, None: None}
 
