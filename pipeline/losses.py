@@ -26,6 +26,13 @@ def gather(z: Tensor) -> Tensor:
     return torch.cat(all_gather(z.contiguous()))
 
 
+def own(z: Tensor) -> Tensor:
+    """The rows of this process among those that `gather` gave: (world * B, ...) -> (B, ...)."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return z
+    return z.chunk(dist.get_world_size())[dist.get_rank()]
+
+
 def nt_xent(a: Tensor, b: Tensor, tau: float) -> Tensor:
     """NT-Xent (arXiv:2002.05709, equation 1), mean over the 2N anchors of both directions.
 
@@ -37,6 +44,32 @@ def nt_xent(a: Tensor, b: Tensor, tau: float) -> Tensor:
         similarity = (z @ z.T / tau).fill_diagonal_(-torch.inf)
         positive = torch.arange(len(z), device=z.device).roll(len(z) // 2)
         return F.cross_entropy(similarity, positive)
+
+
+def info_nce(q: Tensor, k: Tensor, negatives: Tensor, tau: float) -> Tensor:
+    """InfoNCE (arXiv:1911.05722, equation 1): -log exp(q k / tau) / (exp(q k / tau) + sum_n exp(q n / tau)), the mean.
+
+    q, k: (B, D), negatives n: (K, D), all rows of length 1; no k may stand among the negatives. Chance: ln(K + 1).
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        positive = (q * k).sum(1, keepdim=True)
+        logits = torch.cat([positive, q @ negatives.T], 1) / tau
+        return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64, device=q.device))
+
+
+@torch.no_grad()
+def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
+    """Codes (B, K) of scores (B, K): each row sums to 1, each prototype gets B / K (arXiv:2006.09882, equation 3).
+
+    max Tr(Q^T scores) + epsilon H(Q), by Sinkhorn-Knopp over the samples of all processes. In the logarithm and in
+    fp32: exp(scores / epsilon) overflows fp16 at once, and fp32 where epsilon is small.
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        log_q = gather(scores.float()) / epsilon
+        for _ in range(iterations):
+            log_q = log_q.log_softmax(0)  # each prototype the same mass
+            log_q = log_q.log_softmax(1)  # each sample one unit
+        return own(log_q.exp())
 
 
 def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:

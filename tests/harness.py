@@ -200,10 +200,10 @@ def at_step(step: int, act: Callable[[], None]) -> None:
 
     original = Batches.at
 
-    def at(self: Batches, n: int) -> Any:
+    def at(self: Batches, n: int, rows: Any = None) -> Any:
         if n == step:
             act()
-        return original(self, n)
+        return original(self, n, rows)
 
     Batches.at = at
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.losses import cross_entropy, gather, nt_xent, unit
+from pipeline.losses import cross_entropy, gather, info_nce, nt_xent, sinkhorn, unit
 from tests.gloo import both
 
 SIZES = (2, 3, 17)
@@ -207,3 +207,66 @@ def test_two_processes_give_the_loss_and_the_gradient_of_one(draw):
         torch.testing.assert_close(part, loss.detach(), atol=1e-6, rtol=0)
         torch.testing.assert_close(rows, a)  # in rank order
     torch.testing.assert_close(torch.cat([grad for _, grad, _ in parts]), whole.grad, atol=1e-6, rtol=0)
+
+
+def test_info_nce_is_the_sum_it_stands_for():
+    rng = np.random.default_rng(0)
+    for batch, negatives in ((2, 3), (3, 1), (17, 40)):
+        drawn = (rng.normal(size=(rows, 5)) for rows in (batch, batch, negatives))
+        q, k, n = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in drawn)
+        positive, rivals = np.exp((q * k).sum(1) / 0.2), np.exp(q @ n.T / 0.2).sum(1)
+        found = info_nce(*(torch.from_numpy(z) for z in (q, k, n)), 0.2)
+        assert found.item() == pytest.approx(-np.log(positive / (positive + rivals)).mean())
+
+
+def test_info_nce_floor_and_chance():
+    """Aligned pairs far from all negatives: ln(1 + K exp(-1 / tau)); everything alike: ln(K + 1)."""
+    eye = torch.eye(8)
+    assert info_nce(eye[:2], eye[:2], eye[2:], 0.5).item() == pytest.approx(log(1 + 6 * e**-2))
+    same = eye[:1].expand(4, 8)
+    assert info_nce(same, same, same, 0.1).item() == pytest.approx(log(5))
+
+
+def test_a_queue_that_holds_its_own_positive_shows_in_the_floor():
+    """stable-pretraining appends before it reads: a perfectly aligned batch then costs near ln 2."""
+    eye = torch.eye(64)
+    read_first = info_nce(eye[:4], eye[:4], eye[4:], 0.1)
+    pushed_first = info_nce(eye[:4], eye[:4], torch.cat([eye[:4], eye[8:]]), 0.1)
+    assert read_first < 0.01 and pushed_first.item() == pytest.approx(log(2), abs=0.01)
+
+
+@pytest.mark.parametrize("scale", [1, 30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("epsilon", [0.003, 0.05])
+def test_sinkhorn_stays_finite_and_each_sample_is_one_unit(epsilon, dtype, scale):
+    scores = (torch.randn(24, 6, generator=torch.Generator().manual_seed(0)) * scale).to(dtype)
+    codes = sinkhorn(scores, epsilon)
+    assert codes.isfinite().all() and codes.dtype == torch.float32
+    torch.testing.assert_close(codes.sum(1), torch.ones(24))
+
+
+def test_sinkhorn_marginals_become_even():
+    scores = torch.randn(24, 6, generator=torch.Generator().manual_seed(0))
+    codes = sinkhorn(scores, 0.5, iterations=100)
+    torch.testing.assert_close(codes.sum(0), torch.full((6,), 4.0), atol=1e-4, rtol=0)
+
+
+def test_sinkhorn_is_the_exponential_form_where_that_is_finite():
+    scores = np.random.default_rng(0).uniform(-1, 1, size=(8, 5))
+    q = np.exp(scores / 0.05)
+    for _ in range(3):
+        q = q / q.sum(0) / 5
+        q = q / q.sum(1, keepdims=True) / 8
+    np.testing.assert_allclose(sinkhorn(torch.from_numpy(scores), 0.05).numpy(), q * 8, atol=1e-6)
+
+
+def _parts(rank):
+    scores = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    return sinkhorn(scores.chunk(2)[rank], 0.05)
+
+
+@pytest.mark.slow  # two processes import torch
+def test_sinkhorn_is_over_the_samples_of_all_processes():
+    """MMPretrain normalises with the sums of one process."""
+    scores = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(torch.cat(both(_parts)), sinkhorn(scores, 0.05))

@@ -32,13 +32,13 @@ class Stream:
     views: Mapping[str, View]
     columns: Mapping[str, Column] = field(default_factory=dict)
 
-    def at(self, step: int, seed_: int, name: str) -> Tensor:
-        """The rows of the global batch (B,)."""
-        n = len(self.rows)
+    def at(self, step: int, seed_: int, name: str, rows: Tensor | None = None) -> Tensor:
+        """The rows of the global batch (B,). `rows` takes the place of the stream's own, and has as many."""
+        rows, n = self.rows if rows is None else rows, len(self.rows)
         first, last = step * self.batch, (step + 1) * self.batch
         epochs = range(first // n, (last - 1) // n + 1)
         order = torch.cat([torch.randperm(n, generator=seed.generator(seed_, "order", name, e)) for e in epochs])
-        return self.rows[order[first - epochs[0] * n : last - epochs[0] * n]]
+        return rows[order[first - epochs[0] * n : last - epochs[0] * n]]
 
     def starts_epoch(self, step: int) -> bool:
         n = len(self.rows)
@@ -57,15 +57,17 @@ class Batches:
     index: bool = False
     """whether the method asks for the rows of the unlabelled images"""
 
-    def at(self, step: int) -> dict[str, Tensor]:
+    def at(self, step: int, rows: Tensor | None = None) -> dict[str, Tensor]:
+        """What the method is called with. `rows`: those of the unlabelled images to draw from, where it chose some."""
         batch = {}
         for name, stream in self.streams.items():
-            part, rows = self.part[name], stream.at(step, self.seed, name)
-            mine = rows[part]
+            part = self.part[name]
+            every = stream.at(step, self.seed, name, rows if name == "unlabelled" else None)
+            mine = every[part]
             images = stream.images.at(mine).to(self.device)
             shape = (images.shape[1], images.shape[2], images.shape[3])
             for view_name, view in stream.views.items():
-                draws = view.draw(len(rows), shape, seed.generator(self.seed, "view", step, view_name))
+                draws = view.draw(len(every), shape, seed.generator(self.seed, "view", step, view_name))
                 made = view(images, draws[part].to(self.device))
                 batch[view_name] = made.to(memory_format=torch.channels_last)
             batch |= {key: column(mine).to(self.device) for key, column in stream.columns.items()}

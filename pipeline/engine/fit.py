@@ -54,8 +54,9 @@ def fit(
         schedule.set_rate(optimiser, training.schedule, method.t)
         if batches.starts_epoch(n):
             seed.everything(run_seed, "epoch", n)
-            method.before_epoch(embed)
-        batch = batches.at(n)
+            for renewed in method.before_epoch(embed):
+                optimiser.state.pop(renewed, None)
+        batch = batches.at(n, method.rows)
         seed.everything(run_seed, "step", n, ranks.rank())
         with autocast(batches.device, training.precision):
             loss = network(**batch)

@@ -43,6 +43,11 @@ class Inputs:
         """What the splits hold, for the fingerprint."""
         return {split: each.manifest.sha256 for split, each in self.sets.items()}
 
+    @property
+    def count(self) -> int:
+        """How many unlabelled images there are."""
+        return len(self.sets["unlabelled"])
+
     def labels(self, split: str) -> Tensor:
         return torch.from_numpy(self.sets[split].labels)
 

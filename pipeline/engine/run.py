@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from pipeline import files, seed
 from pipeline.catalogue import Entry
 from pipeline.data.batches import Batches, Column
-from pipeline.data.manifest import Manifest
 from pipeline.engine import optimiser, ranks, signals, workspace
 from pipeline.engine.checkpoint import Checkpoint
 from pipeline.engine.device import choose, machine
@@ -72,7 +71,7 @@ def run(task: Task, params: Params, root: Path) -> None:
             workspace.opened(root / "work", task.name, mark) as folder,
             progress(task.name, training.steps) as report,
         ):
-            method = _method(task, params, inputs.page, root).to(device).to(memory_format=torch.channels_last)
+            method = _method(task, params, inputs, root).to(device).to(memory_format=torch.channels_last)
             if params.runtime.compile:
                 for network in method.children():
                     network.compile()
@@ -94,13 +93,14 @@ def run(task: Task, params: Params, root: Path) -> None:
                 workspace.spent(folder)
 
 
-def _method(task: Task, params: Params, page: Manifest, root: Path) -> Method:
+def _method(task: Task, params: Params, inputs: Inputs, root: Path) -> Method:
+    page = inputs.page
     seed.everything(params.seed, "init", task.name)
     chosen = params.encoder_of(task.training)
     encoder = start_encoder(chosen, page.channels, page.size, root / "models" / task.start, task.layer)
     if task.frozen:
         encoder.freeze()
-    given = {"classes": len(page.classes)}
+    given = {"classes": len(page.classes), "images": inputs.count, "mean": page.mean, "std": page.std}
     method = task.entry.load()(encoder, **task.training.knobs, **{name: given[name] for name in task.entry.given})
     if ranks.world() > 1 and torch.cuda.is_available():  # on a CPU there is no synchronised BatchNorm
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from inspect import signature
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,23 @@ class Method(nn.Module):
     online: Branch
     t = 0.0
     """progress of training in [0, 1), written by the engine"""
+    chance = inf
+    """The loss of a network that guesses, where the step can tell: a run whose loss stays there is stopped."""
 
     step: Callable[..., Iterator[Tensor]]
     """Yields the loss, a scalar, once. What follows the yield runs after the optimiser's step, without gradient."""
 
-    def before_epoch(self, embed: Callable[[Encoder], Tensor]) -> None:
-        """`embed(encoder)` gives the features (N, dim) of the whole unlabelled set, in its order."""
+    def before_epoch(self, embed: Callable[[Encoder], Tensor]) -> Iterable[nn.Parameter]:
+        """`embed(encoder)` gives the features (N, dim) of the whole unlabelled set, in its order, on the CPU.
+
+        Returns the parameters that were drawn anew, so that the optimiser forgets what it knew of them.
+        """
+        return ()
+
+    @property
+    def rows(self) -> Tensor | None:
+        """Rows of the N unlabelled images that an epoch is drawn from: a buffer (N,), with repeats; None: each once."""
+        return None
 
     @property
     def learned(self) -> Branch:

@@ -48,7 +48,7 @@ class Encoder(nn.Module):
                 f"cannot keep {layers} layers of the head: of hidden ones that are not kept it has {hidden}"
             )
         self.neck, self.dim = head.first(layers), head.dims[layers]
-        self.spec = self.spec | {"neck": head.dims[: layers + 1], "neck_norm": head.norm}
+        self.spec = self.spec | {"neck": head.spec | {"dims": head.dims[: layers + 1]}}
         return self
 
     def freeze(self) -> Encoder:
@@ -118,9 +118,9 @@ def rebuild(spec: dict[str, Any]) -> Encoder:
         ) from None
     if features.ndim != 2:
         raise ParamsError(f"encoder {name!r} gives features of {tuple(features.shape)}; set args that pool them")
-    encoder = Encoder(net.train(), features.shape[1], spec | {"neck": [], "neck_norm": True})
+    encoder = Encoder(net.train(), features.shape[1], spec | {"neck": None})
     if neck := spec["neck"]:
-        encoder.keep(Head([*neck, 1], spec["neck_norm"]), len(neck) - 1)
+        encoder.keep(Head(**neck | {"dims": [*neck["dims"], 1]}), len(neck["dims"]) - 1)
     return encoder
 
 
@@ -130,7 +130,7 @@ def build_encoder(params: params.Encoder, channels: int, size: int) -> Encoder:
     Raises ParamsError for a name or arguments that make no network, BadData for a weights file of another one.
     """
     spec = {"name": params.name, "args": dict(params.args), "channels": channels, "size": size}
-    encoder = rebuild(spec | {"drop": params.drop, "drop_path": params.drop_path, "neck": []})
+    encoder = rebuild(spec | {"drop": params.drop, "drop_path": params.drop_path, "neck": None})
     if params.weights:
         load_weights(encoder.net, Path(params.weights))
     return encoder

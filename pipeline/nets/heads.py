@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 from torch import nn
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class Head(nn.Sequential):
     """Linear -> BatchNorm -> ReLU -> ... -> Linear, through the widths `dims`: (B, dims[0]) -> (B, dims[-1]).
 
-    `Head([d, K])` is a linear classifier. With `norm`, a hidden Linear has no bias, since the norm brings its own;
-    the last one always has.
+    `Head([d, K])` is a linear classifier. With `norm`, a hidden Linear has no bias, since the norm brings its own. The
+    last Linear has a bias and nothing behind it; with `last_norm`, a BatchNorm without weights (SimSiam, MoCo v3).
     """
 
-    def __init__(self, dims: list[int], norm: bool = True) -> None:
+    def __init__(
+        self,
+        dims: list[int],
+        norm: bool = True,
+        last_norm: bool = False,
+        activation: Literal["relu", "gelu"] = "relu",
+    ) -> None:
         super().__init__()
-        self.dims, self.norm = list(dims), norm
+        self.dims = list(dims)
+        self.spec = {"dims": self.dims, "norm": norm, "last_norm": last_norm, "activation": activation}
         for inside, outside in pairwise(dims[:-1]):
             self.append(nn.Linear(inside, outside, bias=not norm))
             if norm:
                 self.append(nn.BatchNorm1d(outside))
-            self.append(nn.ReLU())
-        self.append(nn.Linear(dims[-2], dims[-1]))
+            self.append(ACTIVATIONS[activation]())
+        self.append(nn.Linear(dims[-2], dims[-1], bias=not last_norm))
+        if last_norm:
+            self.append(nn.BatchNorm1d(dims[-1], affine=False))
 
     def first(self, k: int) -> nn.Sequential:
-        """The first `k` layers, each with its norm and ReLU (the last layer has neither): the modules, not copies."""
-        return nn.Sequential(*list(self)[: k * (3 if self.norm else 2)])
+        """The first `k` layers, each with its norm and activation (the last has neither): the modules, not copies."""
+        return nn.Sequential(*list(self)[: k * (3 if self.spec["norm"] else 2)])

@@ -1,16 +1,19 @@
-"""Networks that are not trained: one that follows by exponential moving average, one that stays as it is.
+"""What a method remembers: networks that follow or stay as they are, a queue of keys, a bank of one row per image.
 
-Both are modules of their own. Swapping averaged weights into the trained network instead would, inside one autocast
-region, silently evaluate the trained weights: autocast caches its casts by parameter.
+Target networks are modules of their own. Swapping averaged weights into the trained network instead would, inside one
+autocast region, silently evaluate the trained weights: autocast caches its casts by parameter.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from pipeline.losses import unit
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -70,3 +73,48 @@ class Frozen(nn.Module):
     @torch.no_grad()
     def forward(self, *inputs: Any) -> Any:
         return self.net(*inputs)
+
+
+def rising(m: float, t: float) -> float:
+    """A momentum that rises from `m` to 1 on half a cosine, t in [0, 1) (BYOL, arXiv:2006.07733, section 3.3)."""
+    return 1 - (1 - m) * (math.cos(math.pi * t) + 1) / 2
+
+
+class Queue(nn.Module):
+    """The last `size` keys (size, dim), rows of length 1; random directions at first (MoCo, arXiv:1911.05722).
+
+    Read `keys` before the yield and `push` after it: a queue that already holds the batch has each query's own positive
+    among its negatives.
+    """
+
+    keys: Tensor
+    next: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("keys", unit(torch.randn(size, dim)))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def push(self, keys: Tensor) -> None:
+        """Put the newest keys (B, dim) in the place of the oldest, in their order; of more than `size`, the last."""
+        size = len(self.keys)
+        keys = keys[-size:]
+        places = (self.next + torch.arange(len(keys), device=keys.device)) % size
+        self.keys[places] = keys.to(self.keys.dtype)
+        self.next.copy_((self.next + len(keys)) % size)
+
+
+class MemoryBank(nn.Module):
+    """One row for each of `images` (images, dim), of length 1; random directions at first (arXiv:1805.01978)."""
+
+    rows: Tensor
+
+    def __init__(self, images: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", unit(torch.randn(images, dim)))
+
+    @torch.no_grad()
+    def update(self, index: Tensor, z: Tensor, m: float) -> None:
+        """rows[index] <- unit(m rows[index] + (1 - m) z); index: (B,), z: (B, dim) of length 1."""
+        self.rows[index] = unit(m * self.rows[index] + (1 - m) * z.to(self.rows.dtype))

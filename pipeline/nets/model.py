@@ -71,7 +71,7 @@ def save_model(folder: Path, branch: Branch, about: dict[str, Any]) -> None:
     about = about | {
         "version": VERSION,
         "encoder": branch.encoder.spec,
-        "head": {"dims": head.dims, "norm": head.norm} if isinstance(head, Head) else None,
+        "head": head.spec if isinstance(head, Head) else None,
         "weights_sha256": files.sha256(path),
     }
     if about.get("classes") is not None:
@@ -105,7 +105,7 @@ def _branch(about: dict[str, Any], path: Path) -> Branch:
     try:
         encoder = rebuild(about["encoder"])
         head = about["head"]
-        return Branch(encoder, nn.Identity() if head is None else Head(head["dims"], head["norm"]))
+        return Branch(encoder, nn.Identity() if head is None else Head(**head))
     except (KeyError, TypeError, IndexError, RuntimeError, ParamsError) as error:
         raise BadData(f"{path}: no network can be built from it ({type(error).__name__}: {error})") from None
 

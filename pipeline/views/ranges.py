@@ -22,4 +22,4 @@ Tilt = Annotated[float, Range(0, 80)]  # degrees of shear: at 90 the image is a 
 Scale = Annotated[float, Range(0.01, 100)]
 Magnitude = Annotated[int, Range(0, 10, whole=True)]
 Count = Annotated[int, Range(1, 100, whole=True)]
-Pixels = Annotated[int, Range(1, 4096, whole=True)]
+Side = Annotated[float, Range(0.01, 4096)]  # up to 1 a share of the view's side, above it pixels

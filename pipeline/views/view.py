@@ -46,7 +46,7 @@ class View:
         self.ops = [Op.named[step.name](**step.arguments) for step in self.recipe.steps]
         self.crops = [op for op in self.ops if isinstance(op, Crop)]
         for crop in self.crops:
-            crop.size = crop.size or size
+            crop.size = crop.pixels(size)
 
     def draw(self, n: int, shape: tuple[int, int, int], generator: Generator) -> Draws:
         """n: images of the global batch; shape: (C, H, W) of the stored images; a generator of the CPU."""
@@ -55,7 +55,7 @@ class View:
         for op in self.ops:
             steps.append(op.draw(n, height, width, generator))
             if isinstance(op, Crop):
-                height = width = op.size or self.size
+                height = width = op.pixels(self.size)
         return Draws(n, tuple(steps))
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:

@@ -24,9 +24,9 @@ def poison(place: str, step: int, value: float, ranks: tuple[int, ...] = (0,)) -
     def due() -> bool:
         return now["step"] == step and processes.rank() in ranks
 
-    def poisoned_at(self, n):
+    def poisoned_at(self, n, rows=None):
         now["step"] = n
-        batch = at(self, n)
+        batch = at(self, n, rows)
         if place == "input" and due():
             first = next(view for view in batch.values() if view.ndim == 4)
             first[0, 0, 0, 0] = value

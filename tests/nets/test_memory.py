@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.losses import unit
 from pipeline.nets.branch import Branch
 from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema, Frozen
+from pipeline.nets.memory import Ema, Frozen, MemoryBank, Queue, rising
 
 
 @pytest.fixture
@@ -132,3 +133,32 @@ def test_autocast_does_not_mistake_the_target_for_the_online_network():
     assert torch.equal(swapped, student)
     assert not torch.allclose(separate, student, atol=0.1)
     assert torch.allclose(separate.float(), target.net(x), atol=0.05)
+
+
+def test_queue_holds_the_last_keys_in_their_order_whatever_the_batch():
+    """Batches that do not divide the size, and one that is larger than the queue."""
+    queue, pushed = Queue(5, 3), []
+    assert torch.allclose(queue.keys.norm(dim=1), torch.ones(5)), "lightly's unnormalised bank: PR 1009"
+    for size in (2, 2, 3, 7, 1):
+        batch = unit(torch.randn(size, 3))
+        pushed += list(batch)
+        queue.push(batch)
+        newest = torch.stack(pushed[-5:])
+        if len(pushed) >= 5:
+            assert {tuple(row.tolist()) for row in queue.keys} == {tuple(row.tolist()) for row in newest}
+    oldest = queue.keys[queue.next]
+    assert torch.equal(oldest, pushed[-5]), "the next to go"
+    assert queue.state_dict().keys() == {"keys", "next"}
+
+
+def test_bank_moves_the_rows_of_the_batch_and_no_other():
+    bank = MemoryBank(6, 4)
+    before, z = bank.rows.clone(), unit(torch.randn(2, 4))
+    bank.update(torch.tensor([4, 1]), z, 0.5)
+    assert torch.allclose(bank.rows[[4, 1]], unit(0.5 * before[[4, 1]] + 0.5 * z))
+    assert torch.equal(bank.rows[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+
+
+def test_rising_momentum_starts_at_m_and_ends_at_one():
+    assert rising(0.99, 0) == pytest.approx(0.99) and rising(0.99, 1) == 1
+    assert rising(0.99, 0.5) == pytest.approx(0.995)

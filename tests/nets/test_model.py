@@ -150,7 +150,13 @@ def test_another_version(folder):
 
 @pytest.mark.parametrize(
     "spec",
-    [{"name": "wrn_28_2", "args": {}}, {"args": {"width": 8}}, {"channels": 1}, {"neck": [16, 8]}, {"args": {"w": 1}}],
+    [
+        {"name": "wrn_28_2", "args": {}},
+        {"args": {"width": 8}},
+        {"channels": 1},
+        {"neck": {"dims": [16, 8]}},
+        {"args": {"w": 1}},
+    ],
 )
 def test_another_encoder(folder, spec):
     describe(folder, encoder=files.read_json(folder / "model.json")["encoder"] | spec)

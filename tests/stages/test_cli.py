@@ -146,6 +146,10 @@ def test_any_other_error_is_a_bug_and_keeps_its_traceback(monkeypatch):
         (["pretrain", "moco"], "error: pretrain 'moco' is not in params.yaml; it has simclr"),
         (["label", "7"], "error: round '7' is not in params.yaml; it has 1, 2"),
         (["distill", "7"], "error: round '7' is not in params.yaml; it has 1, 2"),
+        (
+            ["evaluate", "student-7"],
+            "error: model 'student-7' is not in params.yaml; it has scratch, simclr, baseline, finetune, student-1, st",
+        ),
         (["params", "-S", "label.bach=3"], "error: -S label.bach=3: label.bach: unknown key; did you mean 'batch'?"),
         (["params", "--params", "other.yaml"], "error: other.yaml: No such file or directory; pass --params FILE"),
     ],

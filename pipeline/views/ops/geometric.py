@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from pipeline.views.ops.op import Op, chance, uniform, where
-from pipeline.views.ranges import Degrees, Pixels, Scale, Share, Tilt
+from pipeline.views.ranges import Degrees, Scale, Share, Side, Tilt
 from pipeline.views.warp import inverse_affine, reflected, resampling, separable, warp
 
 
@@ -26,13 +26,16 @@ class Plain(Op):
 
 @dataclass
 class Crop(Op):
-    """A rectangle of a random share of the area and a random aspect ratio, resized to `size` (default: the view's)."""
+    """A rectangle of a random share of the area and a random aspect ratio, resized to `size`."""
 
     min: Share = 0.08
     max: Share = 1.0
     ratio_min: Scale = 3 / 4
     ratio_max: Scale = 4 / 3
-    size: Pixels | None = None
+    size: Side = 1.0
+
+    def pixels(self, full: int) -> int:
+        return round(self.size * full) if self.size <= 1 else round(self.size)
 
     def draw(self, n: int, height: int, width: int, generator: Generator) -> dict[str, Tensor]:
         tries = 10 * n
@@ -51,7 +54,7 @@ class Crop(Op):
 
     def apply(self, images: Tensor, start: Tensor, sides: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        size = self.size or height
+        size = self.pixels(height)
         rows = resampling(start[:, 0], sides[:, 0], height, size)
         columns = resampling(start[:, 1], sides[:, 1], width, size)
         return separable(images, rows, columns)
