@@ -26,6 +26,11 @@ def gather(z: Tensor) -> Tensor:
     return torch.cat(all_gather(z.contiguous()))
 
 
+def everyone(count: int) -> int:
+    """How many there are in all processes, where each has `count`."""
+    return count * (dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1)
+
+
 def own(z: Tensor) -> Tensor:
     """The rows of this process among those that `gather` gave: (world * B, ...) -> (B, ...)."""
     if not (dist.is_available() and dist.is_initialized()):

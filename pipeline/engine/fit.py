@@ -20,6 +20,7 @@ from pipeline.engine.signals import Stop
 from pipeline.errors import Diverged, Preempted
 from pipeline.methods.method import Method
 from pipeline.params import Training
+from pipeline.score.collapse import leaves_chance
 
 Record = dict[str, Any]
 POINTS = 200
@@ -42,7 +43,8 @@ def fit(
     """Train `method` for `training.steps` steps, from the checkpoint where there is one.
 
     Returns the record: {"history": [{"step", "loss", "lr", ...}], "seconds"}. Raises Diverged where loss or gradients
-    are not finite (before the optimiser, on every process at once), Preempted when `stop` was asked and all is saved.
+    are not finite (before the optimiser, on every process at once), Collapsed where the loss does not leave chance,
+    Preempted when `stop` was asked and all is saved.
     """
     network = DistributedDataParallel(method) if ranks.world() > 1 else method
     done, record = checkpoint.restore(method, optimiser)
@@ -74,6 +76,8 @@ def fit(
             row = {"step": n, "loss": loss.item(), "lr": optimiser.param_groups[-1]["lr"]}
             row |= {name: value.item() for name, value in method.notes.items()} | (monitor(method) if look else {})
             history.append(row)
+            if look and 2 * n > training.steps:
+                leaves_chance([row["loss"] for row in history], method.chance)
             report(n + 1, "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("step", "lr")))
         last = n + 1 == training.steps
         if asked or due or last:

@@ -1,8 +1,10 @@
-"""Two numbers that show whether features still differ, and the check that stops a run when they do not."""
+"""What shows that a network has stopped to tell images apart, and the checks that stop a run then."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
+from statistics import mean
 
 import torch
 import torch.nn.functional as F
@@ -44,3 +46,13 @@ def check(features: Tensor, std_floor: float = 0.02, rank_floor: float = 1.2) ->
             f"{rank:.2f} of {min(features.shape)} (floor {rank_floor}); lower the learning rate or use stronger views"
         )
     return std, rank
+
+
+def leaves_chance(losses: Sequence[float], chance: float, margin: float = 0.002) -> None:
+    """Raises Collapsed where the later half of `losses` is, in the mean, still the loss of a network that guesses.
+
+    That is ln K where one of K is to be picked: all features alike, or a bank whose rows have lost their length.
+    """
+    late = mean(losses[len(losses) // 2 :])
+    if late > (1 - margin) * chance:
+        raise Collapsed(f"the loss has stayed at {late:.4g}; guessing costs {chance:.4g}: change the learning rate")

@@ -13,7 +13,7 @@ from pipeline.engine import optimiser, ranks
 from pipeline.engine.checkpoint import Checkpoint
 from pipeline.engine.fit import fit
 from pipeline.engine.signals import Stop
-from pipeline.errors import Preempted
+from pipeline.errors import Collapsed, Preempted
 from pipeline.methods.method import Method
 from pipeline.methods.semi.supervised import Supervised
 from pipeline.nets.branch import Branch
@@ -113,6 +113,27 @@ def test_stopped_and_resumed_is_the_same_as_whole(batches, encoder, tmp_path, st
     torch.manual_seed(3)
     assert train(second, batches(), tmp_path / "part", 10)["history"] == history
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in second.state_dict().items())
+
+
+class Guesses(Method):
+    """A loss that is that of guessing until a share of the run is over."""
+
+    labelled = dict(x="flip")
+    chance = 2.0
+
+    def __init__(self, until):
+        super().__init__()
+        self.online, self.until = Branch(nn.Flatten(), nn.Linear(64, 3)), until
+
+    def step(self, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+        yield self.online(x).mean() * 0 + (2.0 if self.t < self.until else 1.9)
+
+
+def test_a_loss_that_never_leaves_chance_stops_the_run(batches, tmp_path):
+    """lightly's MoCo stood at 8.32 = ln 4096 (PR 1009), its SwAV at 6.24 = ln 512 (issue 736), and trained on."""
+    with pytest.raises(Collapsed, match="the loss has stayed at 2; guessing costs 2"):
+        train(Guesses(until=1.0), batches(), tmp_path / "stuck", 20, monitors=5)
+    assert len(train(Guesses(until=0.3), batches(), tmp_path / "learns", 20, monitors=5)["history"]) == 20
 
 
 class Plain(Method):

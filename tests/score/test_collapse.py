@@ -1,13 +1,13 @@
 """Spread and rank of features against closed forms; the check fires on collapse and on nothing else."""
 
-from math import sqrt
+from math import inf, log, sqrt
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from pipeline.errors import Collapsed
-from pipeline.score.collapse import check, effective_rank, feature_std
+from pipeline.score.collapse import check, effective_rank, feature_std, leaves_chance
 
 
 def normal(*shape, seed=0):
@@ -71,3 +71,18 @@ def test_an_untrained_network_passes():
     network = torch.nn.Sequential(*layers, torch.nn.Linear(64, 64), torch.nn.ReLU())
     std, _ = check(network(torch.rand(200, 64)).detach())
     assert std < 0.5
+
+
+@pytest.mark.parametrize(
+    ("losses", "leaves"), [([8.0, 6.0, 5.0, 4.9], True), ([6.238] * 8, False), ([9.0, 8.0, 6.3, 6.24], False)]
+)
+def test_a_loss_at_ln_k_has_learned_nothing(losses, leaves):
+    if leaves:
+        leaves_chance(losses, log(512))
+    else:
+        with pytest.raises(Collapsed, match=r"guessing costs 6\.238"):
+            leaves_chance(losses, log(512))
+
+
+def test_a_method_without_a_chance_is_left_alone():
+    leaves_chance([5.0, 5.0], inf)

@@ -1,8 +1,9 @@
 from collections.abc import Iterator
+from math import log
 
 from torch import Tensor
 
-from pipeline.losses import nt_xent
+from pipeline.losses import everyone, nt_xent
 from pipeline.methods.method import Method
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import Encoder
@@ -24,4 +25,5 @@ class SimCLR(Method):
         self.tau = tau
 
     def step(self, a: Tensor, b: Tensor) -> Iterator[Tensor]:
+        self.chance = log(2 * everyone(len(a)) - 1)
         yield nt_xent(self.online(a), self.online(b), self.tau)
