@@ -25,6 +25,8 @@ from pipeline.score.collapse import leaves_chance
 Record = dict[str, Any]
 POINTS = 200
 """points of a curve: enough to draw, few enough to keep in a checkpoint"""
+PATIENCE = 200
+"""steps before a loss that has not moved means anything"""
 
 
 def fit(
@@ -76,7 +78,7 @@ def fit(
             row = {"step": n, "loss": loss.item(), "lr": optimiser.param_groups[-1]["lr"]}
             row |= {name: value.item() for name, value in method.notes.items()} | (monitor(method) if look else {})
             history.append(row)
-            if look and 2 * n > training.steps:
+            if look and n >= max(PATIENCE, training.steps // 2):
                 leaves_chance([row["loss"] for row in history], method.chance)
             report(n + 1, "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("step", "lr")))
         last = n + 1 == training.steps
