@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from pipeline import catalogue
 from pipeline.errors import ParamsError
@@ -93,7 +93,10 @@ def _method(here: Loc, stage: Training, name: str, family: str, named: Loc | Non
 
 
 def knobs_model(entry: catalogue.Entry) -> Any:
-    """The schema of a method's knobs, from the signature of its `__init__`."""
+    """The schema of a method's knobs, from the signature of its `__init__`: no number among them may be negative."""
     config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    fields: dict[str, Any] = dict(entry.knobs)
+    fields: dict[str, Any] = {
+        knob: (Annotated[kind, Field(ge=0)] if kind in (int, float) else kind, default)
+        for knob, (kind, default) in entry.knobs.items()
+    }
     return create_model(f"{entry.name} knobs", __config__=config, **fields)

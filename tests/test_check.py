@@ -45,6 +45,7 @@ def file(tmp_path):
         ("tau: 0.2", "tau: cold", ["params.yaml:7: pretrain.two.knobs.tau: Input should be a valid number (got 'cold')"]),
         ("tau: 0.2", "dim: 1.5", ["params.yaml:7: pretrain.two.knobs.dim: Input should be a valid integer"]),
         ("tau: 0.2", "tau: .nan", ["params.yaml:7: pretrain.two.knobs.tau: Input should be a finite number (got nan)"]),
+        ("tau: 0.2", "tau: -1", ["params.yaml:7: pretrain.two.knobs.tau: Input should be greater than or equal to 0 (got -1)"]),
         ("labels: hard", "labels: firm", [
             "params.yaml:19: rounds.2.distill.knobs.labels: Input should be 'soft' or 'hard' (got 'firm')"]),
         ("ema: 0.9", "emma: 0.9", ["params.yaml:13: distill.knobs.emma: unknown key; did you mean 'ema'?"]),
