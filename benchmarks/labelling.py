@@ -26,7 +26,7 @@ from torchvision.datasets import ImageFolder
 from pipeline import params, seed
 from pipeline.data.prepare import prepare
 from pipeline.data.shards import ShardSet
-from pipeline.engine.device import autocast, choose, machine
+from pipeline.device import autocast, choose, machine
 from pipeline.label.predict import predict
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import build_encoder

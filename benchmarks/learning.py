@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from pipeline import files
-from pipeline.engine.device import choose, machine
+from pipeline.device import choose, machine
 from stages.command import read
 from stages.distill import distill
 from stages.evaluate import evaluate

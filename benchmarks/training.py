@@ -25,9 +25,9 @@ from torchvision import transforms as T
 from pipeline import params, seed
 from pipeline.data.batches import Batches, Stream
 from pipeline.data.images import Images
+from pipeline.device import autocast, choose, machine
 from pipeline.engine import optimiser
 from pipeline.engine.checkpoint import Checkpoint
-from pipeline.engine.device import autocast, choose, machine
 from pipeline.engine.fit import fit
 from pipeline.engine.signals import Stop
 from pipeline.methods.method import Method

@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from pipeline import seed
 from pipeline.data.batches import Batches
+from pipeline.device import autocast
 from pipeline.engine import ranks, schedule
 from pipeline.engine.checkpoint import Checkpoint
-from pipeline.engine.device import autocast
 from pipeline.engine.progress import Report
 from pipeline.engine.signals import Stop
 from pipeline.errors import Diverged, Preempted

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from pipeline import files, seed
 from pipeline.catalogue import Entry
 from pipeline.data.batches import Batches, Column
+from pipeline.device import choose, machine
 from pipeline.engine import optimiser, ranks, signals, workspace
 from pipeline.engine.checkpoint import Checkpoint
-from pipeline.engine.device import choose, machine
 from pipeline.engine.fit import Record, fit
 from pipeline.engine.inputs import Inputs
 from pipeline.engine.progress import progress

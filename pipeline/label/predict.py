@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline import files
 from pipeline.data.shards import Shard, ShardSet
-from pipeline.engine.device import autocast
+from pipeline.device import autocast
 from pipeline.errors import BadData, Diverged, WrongVersion
 from pipeline.label import sidecar
 from pipeline.nets.evaluating import evaluating

@@ -9,8 +9,8 @@ import torch
 
 from pipeline import files
 from pipeline.data.shards import ShardSet
+from pipeline.device import choose, machine
 from pipeline.engine import ranks, signals, workspace
-from pipeline.engine.device import choose, machine
 from pipeline.engine.progress import counter
 from pipeline.label.labels import write_summary
 from pipeline.label.predict import predict

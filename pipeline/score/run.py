@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline import files
 from pipeline.data.shards import ShardSet
-from pipeline.engine.device import choose, machine
+from pipeline.device import choose, machine
 from pipeline.nets.model import load_model, parameters
 from pipeline.params import Params
 from pipeline.score.classifier import score_classifier
