@@ -19,7 +19,7 @@ def export(model: Model, folder: Path) -> None:
     """Write the layout of timm's hub: `timm.create_model("local-dir:FOLDER", pretrained=True)` gives the same logits.
 
     A network of ours needs `import pipeline.nets.registry` before. Raises BadData for what timm has no place for:
-    an encoder with a neck, a head that is not one linear layer, a network whose classifier differs from ours.
+    `sees`, `norm: layer`, a neck, a head that is not one linear layer, a network whose classifier differs from ours.
     """
     import timm
 
@@ -27,6 +27,8 @@ def export(model: Model, folder: Path) -> None:
 
     about, encoder, head = model.about, model.branch.encoder, model.branch.head
     spec = encoder.spec
+    if spec["sees"] or spec["norm"] != "batch":
+        raise BadData("timm builds no encoder with `sees` or with `norm: layer`; it cannot be exported, use `predict`")
     if spec["neck"] or not isinstance(head, Head) or len(head.dims) != 2:
         raise BadData("only an encoder without a neck, under one linear layer, can be exported to timm; use `predict`")
     network = timm.create_model(spec["name"], pretrained=False, num_classes=head.dims[-1], **arguments(spec)).eval()

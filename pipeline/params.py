@@ -60,6 +60,10 @@ class Encoder(Section):
     """Dropout before the head."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Stochastic depth of the last block; it grows linearly from 0 at the first."""
+    sees: list[Literal["L", "ab", "edges"]] = []
+    """Groups of channels with a network of their own each, side by side; none means one network for the image."""
+    norm: Literal["batch", "layer"] = "batch"
+    """`layer`: each BatchNorm as a norm over all channels and pixels of one image."""
     args: dict[str, Any] = {}
     """Further keyword arguments of the network, e.g. `{img_size: 32, patch_size: 4}`."""
     weights: str | None = None

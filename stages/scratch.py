@@ -20,7 +20,7 @@ def scratch(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typ
 
     page = ShardSet.open(ROOT / "shards" / "labelled").manifest
     seed.everything(p.seed, "scratch")
-    branch = Branch(build_encoder(p.encoder, page.channels, page.size), nn.Identity())
+    branch = Branch(build_encoder(p.encoder, page.channels, page.size, page.mean, page.std), nn.Identity())
     about = {"kind": "encoder", "stage": "scratch", "method": None, "from": None, "seed": p.seed, "labels": 0}
     about |= {"parameters": parameters(branch), **page.about_images()}
     with files.publish(ROOT / "models" / "scratch") as folder:

@@ -97,7 +97,8 @@ def _method(task: Task, params: Params, inputs: Inputs, root: Path) -> Method:
     page = inputs.page
     seed.everything(params.seed, "init", task.name)
     chosen = params.encoder_of(task.training)
-    encoder = start_encoder(chosen, page.channels, page.size, root / "models" / task.start, task.layer)
+    start = root / "models" / task.start
+    encoder = start_encoder(chosen, page.channels, page.size, page.mean, page.std, start, task.layer)
     if task.frozen:
         encoder.freeze()
     given = {"classes": len(page.classes), "images": inputs.count, "mean": page.mean, "std": page.std}

@@ -7,11 +7,15 @@ from typing import Any
 
 from torch import nn
 
+from pipeline.nets.multiview import MultiView
 from pipeline.nets.small import NETWORKS
 
 
 def depths(net: nn.Module, name: str) -> dict[str, int]:
     """Parameter name -> 0 for the stem, 1, 2, ... block by block; timm's own grouping for a network of timm."""
+    if isinstance(net, MultiView):
+        grouped = {group: depths(one, name) for group, one in net.nets.items()}
+        return {f"nets.{group}.{inner}": depth for group, one in grouped.items() for inner, depth in one.items()}
     if name not in NETWORKS:
         from timm.models import group_parameters
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from pipeline.errors import ParamsError
 from pipeline.nets.depth import depths
 from pipeline.nets.heads import Head
+from pipeline.nets.multiview import MultiView
+from pipeline.nets.parts import layer_norms
 from pipeline.nets.small import NETWORKS
 from pipeline.nets.weights import load_weights
 
@@ -91,14 +94,21 @@ def arguments(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network(spec: dict[str, Any]) -> nn.Module:
+    if spec["sees"]:
+        one = spec | {"sees": []}
+        return MultiView(
+            spec["sees"], lambda channels: _network(one | {"channels": channels}), spec["mean"], spec["std"]
+        )
     given = arguments(spec)
     if spec["drop_path"]:  # not every network of timm knows it
         given["drop_path_rate"] = spec["drop_path"]
     if spec["name"] in NETWORKS:
-        return NETWORKS[spec["name"]](**given)
-    import timm
+        net = NETWORKS[spec["name"]](**given)
+    else:
+        import timm
 
-    return timm.create_model(spec["name"], pretrained=False, num_classes=0, **given)
+        net = timm.create_model(spec["name"], pretrained=False, num_classes=0, **given)
+    return layer_norms(net) if spec["norm"] == "layer" else net
 
 
 def rebuild(spec: dict[str, Any]) -> Encoder:
@@ -124,12 +134,29 @@ def rebuild(spec: dict[str, Any]) -> Encoder:
     return encoder
 
 
-def build_encoder(params: params.Encoder, channels: int, size: int) -> Encoder:
+def shape(params: params.Encoder, channels: int, size: int) -> dict[str, Any]:
+    """The part of a spec that weights depend on."""
+    asked = {"name": params.name, "args": dict(params.args), "sees": list(params.sees), "norm": params.norm}
+    return asked | {"channels": channels, "size": size}
+
+
+def build_encoder(
+    params: params.Encoder,
+    channels: int,
+    size: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Encoder:
     """The encoder that params.yaml asks for: weights from torch's global generator, or from a local safetensors file.
 
+    mean, std: how its images are normalised; one that `sees` groups of channels must know, to find the colours again.
     Raises ParamsError for a name or arguments that make no network, BadData for a weights file of another one.
     """
-    spec = {"name": params.name, "args": dict(params.args), "channels": channels, "size": size}
+    spec = shape(params, channels, size)
+    if params.sees:
+        if mean is None or std is None:
+            raise TypeError("an encoder that sees groups of channels must know how its images are normalised")
+        spec |= {"mean": list(mean), "std": list(std)}
     encoder = rebuild(spec | {"drop": params.drop, "drop_path": params.drop_path, "neck": None})
     if params.weights:
         load_weights(encoder.net, Path(params.weights))

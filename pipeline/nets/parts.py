@@ -37,5 +37,19 @@ def he_normal(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
+def layer_norms(network: nn.Module) -> nn.Module:
+    """Each BatchNorm replaced by a LayerNorm over channels and pixels, with its weights; the activation that timm puts
+    into some stays. No sample sees another one then."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            norm = nn.GroupNorm(1, child.num_features, child.eps, child.affine)
+            norm.weight, norm.bias = child.weight, child.bias
+            after = [getattr(child, part) for part in ("drop", "act") if hasattr(child, part)]
+            setattr(network, name, nn.Sequential(norm, *after) if after else norm)
+        else:
+            layer_norms(child)
+    return network
+
+
 def classifier(features: int, classes: int) -> nn.Module:
     return nn.Linear(features, classes) if classes else nn.Identity()

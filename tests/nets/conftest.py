@@ -15,6 +15,7 @@ def encoder():
     """build(name, channels=3, size=8, **fields of params.Encoder) -> Encoder"""
 
     def build(name="tiny", channels=3, size=8, **fields):
-        return build_encoder(params.Encoder(name=name, **fields), channels, size)
+        normal = [0.45] * channels, [0.25] * channels
+        return build_encoder(params.Encoder(name=name, **fields), channels, size, *normal)
 
     return build
