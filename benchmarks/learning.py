@@ -2,8 +2,11 @@
 
 python benchmarks/learning.py params.yaml 5                              digits, the demo itself
 python benchmarks/learning.py benchmarks/cifar5k.yaml 3 -S data.source=FOLDER
+python benchmarks/learning.py benchmarks/methods_digits.yaml 3           every pretext method, and no student
+python benchmarks/learning.py benchmarks/methods_cifar5k.yaml 3 -S data.source=FOLDER
 
-Each seed draws its own split, labels and weights. Prints a table, and writes it into docs/results.md and README.md.
+Each seed draws its own split, labels and weights. Prints a table, and writes it into docs/results.md and README.md. The
+cost of a run is its training time per image over that of the run `simclr`.
 """
 
 from __future__ import annotations
@@ -39,27 +42,36 @@ def run(file: Path, sets: list[str]) -> dict[str, dict[str, float]]:
     """Every stage in this process, in an empty folder; the metrics of each model."""
     p = read(file, sets)
     common = {"sets": sets, "params": file}
-    students = [f"student-{name}" for name in p.rounds]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         prepare(**common)
         scratch(**common)
         for name in p.pretrain:
             pretrain(name, **common)
         finetune(baseline=True, **common)
-        finetune(baseline=False, **common)
+        if p.finetune.start != "scratch":
+            finetune(baseline=False, **common)
         for name in p.rounds:
             label(name, **common)
             distill(name, **common)
-        models = ["scratch", *p.pretrain, "baseline", "finetune", *students]
+        models = [name for name in p.models if Path("data/models", name).exists()]
         for name in models:
             evaluate(name, **common)
-        return {name: files.read_json(f"data/scores/{name}/metrics.json") for name in models}
+        scores = {name: files.read_json(f"data/scores/{name}/metrics.json") for name in models}
+        for name in p.pretrain:
+            scores[name]["cost"] = cost(name) / cost("simclr")
+        return scores
+
+
+def cost(run: str) -> float:
+    """Seconds per image."""
+    return 1 / files.read_json(f"data/times/{run}.json")["images_per_second"]
 
 
 def table(scores: list[dict[str, dict[str, float]]]) -> str:
-    lines = ["| model | top-1, % | linear probe, % | kNN, % | ECE, % |", "|---|---|---|---|---|"]
+    lines = ["| model | top-1, % | linear probe, % | kNN, % | ECE, % | cost |", "|---|---|---|---|---|---|"]
+    shown = {"top1": 100, "linear": 100, "knn": 100, "ece": 100, "cost": 1}
     for name in scores[0]:
-        columns = ([100 * s[name][key] for s in scores if key in s[name]] for key in ("top1", "linear", "knn", "ece"))
+        columns = ([by * s[name][key] for s in scores if key in s[name]] for key, by in shown.items())
         cells = [_spread(column) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

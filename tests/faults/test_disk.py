@@ -206,7 +206,7 @@ def test_disk_full_in_a_stage(forks, template, disk, name, dose):
             child = forks.start(stage, here.folder, name)
             code = forks.wait(child)
         assert code in (0, 73), child.said
-        assert pages > 10 or code == 73
+        assert code == 73 or pages, "not a page was free"
         if code == 73:
             assert "data/" in child.said and ("bytes" in child.said or "data/work/" in child.said), child.said
             made = {file.rpartition("/")[2]: sha for file, sha in World(template.folder).digests("finetune").items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import catalogue
 from tests.graph.closure import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -159,3 +160,23 @@ def test_without_git(project: Project, tmp_path: Path) -> None:
     plain.repro()
     assert (tmp_path / "data" / "report.html").exists()
     assert "top1" in plain.call("dvc", "metrics", "show")
+
+
+def test_every_pretext_method_is_a_run_of_the_graph(project: Project) -> None:
+    """Each as a named run with a probe of its own."""
+    from tests.contract.small_task import NEEDS, SMALL
+
+    path = project.folder / "params.yaml"
+    before, runs, knobs = path.read_text(), {}, {"monitors": 1, "steps": 2, "batch": 32}
+    tiny = {"name": "tiny", "args": {"width": 4}}
+    for entry in catalogue.entries():
+        if entry.family == "pretext" and entry.name != "simclr":
+            views = dict.fromkeys(entry.unlabelled, "affine(10, .1)")
+            encoder = {"encoder": tiny | NEEDS[entry.name]} if entry.name in NEEDS else {}
+            run = {"from": "scratch", "method": entry.name, "views": views, "knobs": SMALL.get(entry.name, {})}
+            runs[entry.name] = run | knobs | encoder
+    project.set(pretrain=YAML().load(path)["pretrain"] | runs)
+    ran = project.repro()
+    assert ran == {f"{stage}@{name}" for stage in ("pretrain", "probe") for name in runs} | {"report"}
+    path.write_text(before)
+    project.repro()
