@@ -28,9 +28,9 @@ def export(model: Model, folder: Path) -> None:
     about, encoder, head = model.about, model.branch.encoder, model.branch.head
     spec = encoder.spec
     if spec["sees"] or spec["norm"] != "batch":
-        raise BadData("timm builds no encoder with `sees` or with `norm: layer`; it cannot be exported, use `predict`")
+        raise BadData("timm builds no encoder with `sees` or with `norm: layer`; it cannot be exported")
     if spec["neck"] or not isinstance(head, Head) or len(head.dims) != 2:
-        raise BadData("only an encoder without a neck, under one linear layer, can be exported to timm; use `predict`")
+        raise BadData("only an encoder without a neck, under one linear layer, can be exported to timm")
     network = timm.create_model(spec["name"], pretrained=False, num_classes=head.dims[-1], **arguments(spec)).eval()
     known: Any = network.pretrained_cfg
     name = known["classifier"]
