@@ -51,14 +51,17 @@ def nt_xent(a: Tensor, b: Tensor, tau: float) -> Tensor:
         return F.cross_entropy(similarity, positive)
 
 
-def info_nce(q: Tensor, k: Tensor, negatives: Tensor, tau: float) -> Tensor:
+def info_nce(q: Tensor, k: Tensor, negatives: Tensor, tau: float, own: Tensor | None = None) -> Tensor:
     """InfoNCE (arXiv:1911.05722, equation 1): -log exp(q k / tau) / (exp(q k / tau) + sum_n exp(q n / tau)), the mean.
 
-    q, k: (B, D), negatives n: (K, D), all rows of length 1; no k may stand among the negatives. Chance: ln(K + 1).
+    q, k: (B, D), negatives n: (K, D), all rows of length 1; no k may stand among the negatives, but where `own` (B, K)
+    is True: that negative is of the query's own image, and is left out. Chance: ln(K + 1).
     """
     with torch.autocast(q.device.type, enabled=False):
-        positive = (q * k).sum(1, keepdim=True)
-        logits = torch.cat([positive, q @ negatives.T], 1) / tau
+        positive, others = (q * k).sum(1, keepdim=True), q @ negatives.T
+        if own is not None:
+            others = others.masked_fill(own, -torch.inf)
+        logits = torch.cat([positive, others], 1) / tau
         return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64, device=q.device))
 
 

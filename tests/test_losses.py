@@ -235,6 +235,13 @@ def test_a_queue_that_holds_its_own_positive_shows_in_the_floor():
     assert read_first < 0.01 and pushed_first.item() == pytest.approx(log(2), abs=0.01)
 
 
+def test_a_negative_of_the_querys_own_image_is_as_if_it_were_not_there(draw):
+    z = unit(torch.randn(7, 5, generator=draw))
+    q, k, negatives, own = z[:2], z[2:4], z[4:], torch.tensor([[True, False, False], [False, False, False]])
+    apart = info_nce(q[:1], k[:1], negatives[1:], 0.2) + info_nce(q[1:], k[1:], negatives, 0.2)
+    torch.testing.assert_close(info_nce(q, k, negatives, 0.2, own), apart / 2)
+
+
 @pytest.mark.parametrize("scale", [1, 30])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("epsilon", [0.003, 0.05])

@@ -118,3 +118,28 @@ class MemoryBank(nn.Module):
     def update(self, index: Tensor, z: Tensor, m: float) -> None:
         """rows[index] <- unit(m rows[index] + (1 - m) z); index: (B,), z: (B, dim) of length 1."""
         self.rows[index] = unit(m * self.rows[index] + (1 - m) * z.to(self.rows.dtype))
+
+
+class Turns(nn.Module):
+    """`size` of `images` rows at a time, in one random order, round and round: noise that is the same on all processes.
+
+    Read `rows()` before the yield, `turn()` after it.
+    """
+
+    order: Tensor
+    next: Tensor
+
+    def __init__(self, images: int, size: int) -> None:
+        super().__init__()
+        self.size = min(size, images)
+        self.register_buffer("order", torch.randperm(images))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    def rows(self) -> Tensor:
+        """(size,), each row at most once."""
+        places = self.next + torch.arange(self.size, device=self.order.device)
+        return self.order[places % len(self.order)]
+
+    @torch.no_grad()
+    def turn(self) -> None:
+        self.next.copy_((self.next + self.size) % len(self.order))

@@ -2,6 +2,7 @@
 
 PLAIN = "plain"
 WEAK = "shift(.125)|flip"  # the standard of CIFAR: 4 of 32 pixels
+CROP = "crop(.2)|flip"  # arXiv:1906.05849, the authors' code for CMC
 SIMCLR = "crop(.08)|flip|jitter(.4)|grey(.2)"  # arXiv:2002.05709, appendix B.9: CIFAR-10, strength .5, no blur
 SIMCLR_LARGE = "crop(.08)|flip|jitter(.8)|grey(.2)|blur(.5)"  # the same, appendix A: ImageNet, strength 1
 MOCO = "crop(.2)|flip|jitter(.4)|grey(.2)|blur(.5)"  # arXiv:2003.04297

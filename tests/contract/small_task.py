@@ -26,7 +26,7 @@ from pipeline.views.view import View
 CPU = torch.device("cpu")
 MEAN, STD = [0.3], [0.37]
 GIVEN = {"classes": 10, "images": 1797, "mean": MEAN, "std": STD}
-NEEDS: dict[str, dict[str, Any]] = {}
+NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}}
 """what `encoder` must say for a method that does not work with every encoder"""
 SMALL: dict[str, dict[str, Any]] = {}
 """knobs where the paper's would not fit into 1,797 images and a CPU"""
@@ -49,7 +49,8 @@ def digits() -> tuple[Tensor, Tensor]:
 
 def method(entry: Entry, init: int = 0, width: int = 4, **knobs: Any) -> Method:
     seed.everything(init, "init")
-    encoder = build_encoder(params.Encoder(name="tiny", args={"width": width}, **NEEDS.get(entry.name, {})), 1, 8)
+    chosen = params.Encoder(name="tiny", args={"width": width}, **NEEDS.get(entry.name, {}))
+    encoder = build_encoder(chosen, 1, 8, MEAN, STD)
     made = entry.load()(encoder, **{name: GIVEN[name] for name in entry.given}, **SMALL.get(entry.name, {}) | knobs)
     made.t = 0.5
     return made.train()
