@@ -33,6 +33,9 @@ class Entry:
     family: str
     paper: str
     summary: str
+    """The idea, in a sentence or two, and what a knob's name does not say."""
+    use: str
+    """When to choose it: the paragraph of the docstring that begins with `Use it`."""
     labelled: dict[str, str]
     unlabelled: dict[str, str]
     columns: tuple[str, ...]
@@ -45,7 +48,13 @@ class Entry:
         """Plain JSON."""
         knobs = {knob: {"type": type_name(kind), "default": default} for knob, (kind, default) in self.knobs.items()}
         views = {"labelled": self.labelled, "unlabelled": self.unlabelled}
-        about = {"name": self.name, "family": self.family, "paper": self.paper, "summary": self.summary}
+        about = {
+            "name": self.name,
+            "family": self.family,
+            "paper": self.paper,
+            "summary": self.summary,
+            "use": self.use,
+        }
         return {**about, "views": views, "columns": self.columns, "knobs": knobs}
 
     def load(self) -> type[Method]:
@@ -72,13 +81,14 @@ def _read(path: Path) -> Entry:
     body = next(node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef))
     says = dict(pair for node in body.body if isinstance(node, ast.Assign) for pair in _assigned(node))
     init = next(node for node in body.body if isinstance(node, ast.FunctionDef) and node.name == "__init__").args
-    doc = ast.get_docstring(body) or ""
+    paper, *paragraphs = (" ".join(part.split()) for part in (ast.get_docstring(body) or "").split("\n\n"))
     arguments = list(zip(init.kwonlyargs, init.kw_defaults, strict=True))
     return Entry(
         name=path.stem,
         family=path.parent.name,
-        paper=doc.splitlines()[0],
-        summary=" ".join(" ".join(doc.splitlines()[1:]).split()),
+        paper=paper,
+        summary=" ".join(part for part in paragraphs if not part.startswith("Use it")),
+        use=next((part for part in paragraphs if part.startswith("Use it")), ""),
         labelled=says.get("labelled", {}),
         unlabelled=says.get("unlabelled", {}),
         columns=says.get("columns", ()),

@@ -21,7 +21,7 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="For programs."
         return
     for entry in catalogue.entries():
         typer.secho(f"{entry.name}", bold=True, nl=False)
-        typer.echo(f" ({entry.family}): {entry.paper}\n    {entry.summary}")
+        typer.echo(f" ({entry.family}): {entry.paper}\n    {entry.summary} {entry.use}".rstrip())
         for view, recipe in (entry.labelled | entry.unlabelled).items():
             typer.echo(f"    view  {view}: {recipe}")
         for knob, (kind, default) in entry.knobs.items():

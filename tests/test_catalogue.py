@@ -21,7 +21,7 @@ def test_the_text_says_what_the_class_says(entry):
     hints = get_type_hints(cls.__init__)
     assert entry.knobs == {n: (hints[n], p.default) for n, p in arguments.items() if p.default is not p.empty}
     assert set(entry.given) == {n for n, p in arguments.items() if p.default is p.empty}
-    assert " ".join(f"{entry.paper} {entry.summary}".split()) == " ".join(cls.__doc__.split())
+    assert " ".join(f"{entry.paper} {entry.summary} {entry.use}".split()) == " ".join(cls.__doc__.split())
 
 
 @each
@@ -41,12 +41,13 @@ def test_unions_and_choices(tmp_path):
     folder.mkdir()
     (folder / "odd.py").write_text(
         "class Odd:\n"
-        '    """A paper.\n\n    A summary\n    in two lines.\n    """\n'
+        '    """A paper.\n\n    A summary\n    in two lines.\n\n    Use it often.\n    """\n'
         "    unlabelled = dict(a=WEAK)\n"
         "    def __init__(self, encoder, *, classes: int, a: int | None = None, b: Literal['x', 'y'] = 'x',\n"
         "                 c: float = -1.5): ...\n"
     )
     entry = catalogue._read(folder / "odd.py")
     assert entry.knobs == {"a": (Union[int, None], None), "b": (Literal["x", "y"], "x"), "c": (float, -1.5)}  # noqa: UP007
-    assert (entry.paper, entry.summary, entry.given) == ("A paper.", "A summary in two lines.", ("classes",))
+    assert (entry.paper, entry.summary) == ("A paper.", "A summary in two lines.")
+    assert (entry.use, entry.given) == ("Use it often.", ("classes",))
     assert entry.unlabelled == {"a": "shift(.125)|flip"}

@@ -185,8 +185,12 @@ def test_methods_as_text_and_as_json(run):
     _, text, _ = run("methods")
     _, out, _ = run("methods", "--json")
     for each in json.loads(out):
-        assert each.keys() == {"name", "family", "paper", "summary", "views", "columns", "knobs"}
-        assert f"{each['name']} ({each['family']}): {each['paper']}" in text and each["summary"] in text
+        assert each.keys() == {"name", "family", "paper", "summary", "use", "views", "columns", "knobs"}
+        assert (
+            f"{each['name']} ({each['family']}): {each['paper']}" in text
+            and each["summary"] in text
+            and each["use"] in text
+        )
         for knob, about in each["knobs"].items():
             assert f"knob  {knob}: {about['type']} = {about['default']!r}" in text
         for view, recipe in (each["views"]["labelled"] | each["views"]["unlabelled"]).items():

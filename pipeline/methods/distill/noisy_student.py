@@ -17,6 +17,8 @@ class NoisyStudent(Method):
 
     The student learns, under noise, the labels and the pseudo-labels of a teacher that saw the images without noise.
     The noise of the input is the recipe of the views; that of the network is the encoder's `drop` and `drop_path`.
+
+    Use it where many images without a label resemble those with one.
     """
 
     labelled, unlabelled, columns = dict(x=STRONG), dict(u=STRONG), ("teacher",)

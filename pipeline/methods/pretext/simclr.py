@@ -15,6 +15,8 @@ class SimCLR(Method):
     """Chen et al. 2020, arXiv:2002.05709, Algorithm 1.
 
     Two views of an image attract, all other views in the batch repel. `hidden` 0 means as wide as the features.
+
+    Use it as the first try and the yardstick; it wants batches of 256 and more.
     """
 
     unlabelled = dict(a=SIMCLR, b=SIMCLR)

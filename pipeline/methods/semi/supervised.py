@@ -15,6 +15,8 @@ class Supervised(Method):
     """Label smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7; weight averaging as in arXiv:1703.01780.
 
     The labelled images alone: what every method that also sees unlabelled ones is measured against.
+
+    Use it to fine-tune what was pretrained, and as the baseline.
     """
 
     labelled = dict(x=WEAK)
