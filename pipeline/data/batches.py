@@ -38,7 +38,7 @@ class Stream:
         first, last = step * self.batch, (step + 1) * self.batch
         epochs = range(first // n, (last - 1) // n + 1)
         order = torch.cat([torch.randperm(n, generator=seed.generator(seed_, "order", name, e)) for e in epochs])
-        return rows[order[first - epochs[0] * n : last - epochs[0] * n]]
+        return rows[order[first - epochs[0] * n : last - epochs[0] * n]].cpu()
 
     def starts_epoch(self, step: int) -> bool:
         n = len(self.rows)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.nets.branch import Branch
-from pipeline.nets.encoder import Encoder
 
 
 class Method(nn.Module):
@@ -40,8 +39,8 @@ class Method(nn.Module):
     step: Callable[..., Iterator[Tensor]]
     """Yields the loss, a scalar, once. What follows the yield runs after the optimiser's step, without gradient."""
 
-    def before_epoch(self, embed: Callable[[Encoder], Tensor]) -> Iterable[nn.Parameter]:
-        """`embed(encoder)` gives the features (N, dim) of the whole unlabelled set, in its order, on the CPU.
+    def before_epoch(self, embed: Callable[[nn.Module], Tensor]) -> Iterable[nn.Parameter]:
+        """`embed(network)` gives its outputs (N, dim) for the whole unlabelled set, in its order, on the CPU.
 
         Returns the parameters that were drawn anew, so that the optimiser forgets what it knew of them.
         """

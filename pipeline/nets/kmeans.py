@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
+from pipeline.errors import ParamsError
 from pipeline.losses import unit
 
 CHUNK = 16384
 """rows whose distances are in memory at once"""
 
 
+def unassigned(images: int, k: int, *heads: int) -> Tensor:
+    """Room for the cluster of each image, (*heads, images). Raises ParamsError where the images cannot be clustered."""
+    if not 1 < k <= images:
+        raise ParamsError(f"{k} clusters of {images} unlabelled images: choose at least 2, and no more than images")
+    return torch.zeros(*heads, images, dtype=torch.int64)
+
+
 def kmeans(x: Tensor, k: int, iterations: int = 20, spherical: bool = False) -> tuple[Tensor, Tensor]:
     """(centroids (k, D), clusters (n,)) of x (n, D), by Lloyd's iterations from k distinct rows.
 
-    Where a cluster is empty, its centroid becomes that of a random non-empty one, a little perturbed, and the two share
-    its points (Caron et al. 2018, arXiv:1807.05520, section 3.3). `spherical` keeps centroids at length 1. Draws from
-    torch's global generator. Raises ValueError where there are fewer than k rows.
+    Where a cluster is empty, its centroid becomes that of a random one that has points to share, a little perturbed,
+    and the two share them (Caron et al. 2018, arXiv:1807.05520, section 3.3). `spherical` keeps centroids at length 1.
+    Draws from torch's global generator, on the CPU. All processes get what the first finds, as features of two devices,
+    or of BatchNorms that saw other images, need not agree. Raises ValueError where there are fewer than k rows.
     """
     if len(x) < k:
         raise ValueError(f"{len(x)} images do not fill {k} clusters")
@@ -26,8 +36,13 @@ def kmeans(x: Tensor, k: int, iterations: int = 20, spherical: bool = False) -> 
         counts = clusters.bincount(minlength=k)
         sums = torch.zeros(k, x.shape[1], dtype=torch.float64, device=x.device).index_add_(0, clusters, x.double())
         means = (sums / counts.clamp_min(1)[:, None]).float()
-        centroids = _refilled(unit(means) if spherical else means, counts)
-    return centroids, nearest(x, centroids)
+        centroids = _refilled(means, counts)
+        centroids = unit(centroids) if spherical else centroids
+    found = centroids, nearest(x, centroids)
+    if dist.is_available() and dist.is_initialized():
+        for each in found:
+            dist.broadcast(each, 0)
+    return found
 
 
 def nearest(x: Tensor, centroids: Tensor, chunk: int = CHUNK) -> Tensor:
@@ -37,11 +52,11 @@ def nearest(x: Tensor, centroids: Tensor, chunk: int = CHUNK) -> Tensor:
 
 
 def _refilled(centroids: Tensor, counts: Tensor, scale: float = 1e-4) -> Tensor:
-    """Each empty cluster beside a non-empty one, the two pushed apart by a random sign in each dimension."""
+    """Each empty cluster beside one of two points or more, the two pushed apart by a random sign in each dimension."""
     centroids = centroids.clone()
-    full = counts.nonzero().flatten()
-    for empty in (counts == 0).nonzero().flatten():
-        split = full[torch.randint(len(full), ())]
+    full = (counts > 1).nonzero().flatten().tolist()
+    for empty in (counts == 0).nonzero().flatten().tolist():
+        split = full[int(torch.randint(len(full), ()))]
         push = scale * (centroids[split].abs() + scale) * (torch.rand(centroids.shape[1]) - 0.5).sign().to(centroids)
         centroids[empty] = centroids[split] + push
         centroids[split] = centroids[split] - push
@@ -49,17 +64,30 @@ def _refilled(centroids: Tensor, counts: Tensor, scale: float = 1e-4) -> Tensor:
 
 
 def whitened(x: Tensor, dim: int) -> Tensor:
-    """The first `dim` principal components of x (n, D), each of unit variance, rows of length 1: (n, min(dim, D))."""
-    centred = x.double() - x.double().mean(0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
+    """The first `dim` principal components of x (n, D), each of unit variance, rows of length 1: (n, min(dim, D)).
+
+    A component whose variance is less than 1e-5 of the first one's is damped: it may be no more than rounding.
+    """
+    mean = x.mean(0, dtype=torch.float64)
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=x.device)
+    for rows in x.split(CHUNK):
+        covariance += (rows - mean).T @ (rows - mean) / len(x)
+    values, vectors = torch.linalg.eigh(covariance)
     values, vectors = values.flip(0)[:dim], vectors.flip(1)[:, :dim]
-    return unit(centred @ vectors / (values.clamp_min(0) + 1e-5).sqrt())
+    axes = vectors / (values + 1e-5 * values[0]).clamp_min(1e-30).sqrt()
+    return torch.cat([unit((rows - mean) @ axes) for rows in x.split(CHUNK)])
 
 
 def evenly(clusters: Tensor) -> Tensor:
-    """As many rows as there are images, (n,): a non-empty cluster drawn uniformly, then an image of it."""
-    n, order = len(clusters), clusters.argsort(stable=True)
+    """As many rows as there are images, (n,): of each non-empty cluster the same number, give or take one.
+
+    The images of a cluster come in turn, in random order: again and again where it is small, a part where it is large.
+    """
+    n = len(clusters)
+    shuffled = torch.randperm(n).to(clusters.device)
+    order = shuffled[clusters[shuffled].argsort(stable=True)]
     counts = clusters.bincount()
-    starts, full = counts.cumsum(0) - counts, counts.nonzero().flatten()
-    drawn = full[torch.randint(len(full), (n,))]
-    return order[starts[drawn] + (torch.rand(n) * counts[drawn]).long()]
+    full = counts.nonzero().flatten()
+    turn = torch.arange(n, device=clusters.device)
+    drawn = full[torch.randperm(len(full)).to(full.device)][turn % len(full)]
+    return order[(counts.cumsum(0) - counts)[drawn] + turn // len(full) % counts[drawn]]

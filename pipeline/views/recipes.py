@@ -3,10 +3,20 @@
 PLAIN = "plain"
 WEAK = "shift(.125)|flip"  # the standard of CIFAR: 4 of 32 pixels
 CROP = "crop(.2)|flip"  # arXiv:1906.05849, the authors' code for CMC
+CPC = "crop(.3)|flip|grey(.25)"  # of a whole image; arXiv:1905.09272 changes its patches besides
+INCEPTION = "crop(.08)|flip"  # arXiv:1807.05520, the authors' code for DeepCluster
 SIMCLR = "crop(.08)|flip|jitter(.4)|grey(.2)"  # arXiv:2002.05709, appendix B.9: CIFAR-10, strength .5, no blur
 SIMCLR_LARGE = "crop(.08)|flip|jitter(.8)|grey(.2)|blur(.5)"  # the same, appendix A: ImageNet, strength 1
+INSTDISC = "crop(.2)|grey(.2)|jitter(.4, .4, .4, .4, 1)|flip"  # arXiv:1805.01978, the authors' code; MoCo's too
 MOCO = "crop(.2)|flip|jitter(.4)|grey(.2)|blur(.5)"  # arXiv:2003.04297
 BYOL_1 = "crop(.08)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(1)"  # arXiv:2006.07733, table 6: T
 BYOL_2 = "crop(.08)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(.1)|solarize(.2)"  # the same: T'
+MOCO_V3_1 = "crop(.2)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(1)"  # arXiv:2104.02057, the authors' code: ResNet-50
+MOCO_V3_2 = "crop(.2)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(.1)|solarize(.2)"  # the same, the second view
+MULTI_LARGE = "crop(.14)|flip|jitter(.8)|grey(.2)|blur(.5)"  # arXiv:2006.09882, the authors' code: 2 of 224 pixels
+MULTI_SMALL = "crop(.05, .14, size=.5)|flip|jitter(.8)|grey(.2)|blur(.5)"  # the same: 6 of 96 pixels
+MULTI_1 = "crop(.4)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(1)"  # arXiv:2104.14294, the authors' code: global
+MULTI_2 = "crop(.4)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(.1)|solarize(.2)"  # the same: the other global one
+MULTI_LOCAL = "crop(.05, .4, size=.5)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(.5)"  # the same: local
 STRONG = "shift(.125)|flip|randaugment(2, 9)|cutout(.5)"
 FIXMATCH = "shift(.125)|flip|randaugment(2, 9, .5, 1)|cutout(.5)"  # arXiv:2001.07685, RA of the authors' code

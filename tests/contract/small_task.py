@@ -26,9 +26,21 @@ from pipeline.views.view import View
 CPU = torch.device("cpu")
 MEAN, STD = [0.3], [0.37]
 GIVEN = {"classes": 10, "images": 1797, "mean": MEAN, "std": STD}
-NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}}
+NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}, "cpc_v2": {"norm": "layer"}}
 """what `encoder` must say for a method that does not work with every encoder"""
-SMALL: dict[str, dict[str, Any]] = {}
+SMALL: dict[str, dict[str, Any]] = {
+    "cpc_v2": {"patch": 4, "stride": 2, "skip": 0, "steps": 2, "hidden": 16},
+    "barlow_twins": {"dim": 32},
+    "byol": {"hidden": 128, "dim": 32, "m": 0.97},
+    "deepcluster": {"k": 30},
+    "dino": {"hidden": 64, "dim": 32, "out": 64, "m": 0.9},
+    "moco": {"size": 512},
+    "moco_v2": {"size": 512},
+    "moco_v3": {"hidden": 64, "dim": 32},
+    "simsiam": {"dim": 64, "hidden": 16},
+    "swav": {"hidden": 32, "dim": 16, "prototypes": 30, "queue": 64},
+    "vicreg": {"dim": 64},
+}
 """knobs where the paper's would not fit into 1,797 images and a CPU"""
 GENTLE = "affine(15, .125, .8, 1.2, 10)"
 """for 8 pixels: the recipes of the papers leave too little of a digit"""
@@ -91,12 +103,15 @@ def see(some: Batches, encoder: nn.Module) -> Tensor:
     return embed(encoder, some.streams["unlabelled"].images, TRANSFORM, 256, CPU)
 
 
-def loss_at(step: int, learner: Method, some: Batches) -> Tensor:
-    """The forward pass of that step of the engine."""
+def loss_at(step: int, network: nn.Module, some: Batches) -> Tensor:
+    """The forward pass of that step of the engine; `network` is the method, or DDP around it."""
+    learner = getattr(network, "module", network)
     if some.starts_epoch(step):
+        seed.everything(0, "epoch", step)
         learner.before_epoch(partial(see, some))
+    batch = some.at(step, learner.rows)
     seed.everything(0, "step", step)
-    return learner(**some.at(step))
+    return network(**batch)
 
 
 def train(
@@ -128,7 +143,8 @@ def without_batch_statistics(module: nn.Module) -> nn.Module:
     it a SyncBatchNorm, which has no CPU form."""
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            norm = nn.GroupNorm(1, child.num_features).requires_grad_(child.weight.requires_grad)
+            norm = nn.GroupNorm(1, child.num_features, affine=child.affine)
+            norm.requires_grad_(all(parameter.requires_grad for parameter in child.parameters()))
             setattr(module, name, norm)
         else:
             without_batch_statistics(child)

@@ -116,7 +116,7 @@ def _two_steps(rank, world, name, family):
     batches = task.batches(entry, rank=rank, world=world)
     optim, losses, gradients = optimiser.build(method, params.Optimiser(lr=0.05)), [], {}
     for step in range(2):
-        loss = task.loss_at(step, network, batches) if world == 1 else network(**batches.at(step))
+        loss = task.loss_at(step, network, batches)
         optim.zero_grad()
         loss.backward()
         if step == 0:

@@ -115,6 +115,30 @@ def test_stopped_and_resumed_is_the_same_as_whole(batches, encoder, tmp_path, st
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in second.state_dict().items())
 
 
+class Renews(Rememberer):
+    """Draws its head anew before every epoch, in place, and says so."""
+
+    def before_epoch(self, embed):
+        nn.init.normal_(self.online.head.weight)
+        return [self.online.head.weight]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_optimiser_forgets_what_it_knew_of_parameters_that_were_drawn_anew(batches, encoder, tmp_path, name):
+    """Epochs of four steps: after five, the weight has seen one since it was drawn, all others five."""
+    method, rates = Renews(encoder), params.Optimiser(name=name, lr=0.05, weight_decay=0.0)
+    training = params.Training(steps=5, optimiser=rates, monitors=0)
+    optim, given = optimiser.build(method, rates), {"monitor": lambda method: {}, "report": lambda done, text: None}
+    checkpoint = Checkpoint(tmp_path, 1e9)
+    fit(method, batches(), optim, training, checkpoint, run_seed=0, embed=lambda net: None, stop=Stop(), **given)
+    new, old = method.online.head.weight, method.online.head.bias
+    if name == "adamw":
+        assert (optim.state[new]["step"], optim.state[old]["step"]) == (1, 5)
+    else:
+        assert torch.equal(optim.state[new]["momentum_buffer"], new.grad)
+        assert not torch.allclose(optim.state[old]["momentum_buffer"], old.grad)
+
+
 class Guesses(Method):
     """A loss that is that of guessing until a share of the run is over."""
 

@@ -1,0 +1,51 @@
+from collections.abc import Callable, Iterable, Iterator
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.losses import cross_entropy
+from pipeline.methods.method import Method
+from pipeline.nets.branch import Branch
+from pipeline.nets.encoder import Encoder
+from pipeline.nets.kmeans import evenly, kmeans, unassigned, whitened
+from pipeline.views.recipes import INCEPTION
+
+
+class DeepCluster(Method):
+    """Caron et al. 2018, arXiv:1807.05520, equations 1 and 2.
+
+    Before each epoch the images are clustered by their features; in it, a new classifier and the encoder learn which
+    cluster an image is in. `pca`: principal components that are clustered. For Sobel input the encoder `sees: [edges]`.
+
+    Use it where views would do harm, as one gentle view is enough; hold the learning rate constant, as the paper does:
+    every new classifier must be learned.
+    """
+
+    unlabelled = dict(x=INCEPTION)
+    clusters: Tensor
+    drawn: Tensor
+
+    def __init__(self, encoder: Encoder, *, images: int, k: int = 10_000, pca: int = 256, iterations: int = 20):
+        super().__init__()
+        self.online = Branch(encoder, nn.Identity())
+        self.register_buffer("clusters", unassigned(images, k))
+        self.register_buffer("drawn", torch.arange(images))
+        self.classifier = nn.Linear(encoder.dim, k)
+        self.k, self.pca, self.iterations, self.chance = k, pca, iterations, log(k)
+
+    @property
+    def rows(self) -> Tensor:
+        return self.drawn
+
+    def before_epoch(self, embed: Callable[[nn.Module], Tensor]) -> Iterable[nn.Parameter]:
+        features = embed(self.online.encoder).to(self.clusters.device)
+        _, clusters = kmeans(whitened(features, self.pca), self.k, self.iterations)
+        self.clusters.copy_(clusters)
+        self.drawn.copy_(evenly(clusters))
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+        return self.classifier.parameters()
+
+    def step(self, x: Tensor, index: Tensor) -> Iterator[Tensor]:
+        yield cross_entropy(self.classifier(self.online(x)), self.clusters[index]).mean()
