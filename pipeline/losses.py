@@ -65,6 +65,16 @@ def info_nce(q: Tensor, k: Tensor, negatives: Tensor, tau: float, own: Tensor | 
         return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64, device=q.device))
 
 
+def in_batch_nce(q: Tensor, keys: Tensor, tau: float) -> Tensor:
+    """InfoNCE with the keys of all other images as negatives (arXiv:2104.02057, Algorithm 1, without its 2 tau).
+
+    q: (B, D) of this process; keys: (world * B, D) as `gather` gives them, row i of the same image as query i; all rows
+    of length 1. The mean over q. Chance: ln(world * B).
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        return F.cross_entropy(q @ keys.T / tau, own(torch.arange(len(keys), device=q.device)))
+
+
 @torch.no_grad()
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
     """Codes (B, K) of scores (B, K): each row sums to 1, each prototype gets B / K (arXiv:2006.09882, equation 3).

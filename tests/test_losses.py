@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.losses import cross_entropy, gather, info_nce, nt_xent, sinkhorn, unit
+from pipeline.losses import cross_entropy, gather, in_batch_nce, info_nce, nt_xent, sinkhorn, unit
 from tests.gloo import both
 
 SIZES = (2, 3, 17)
@@ -28,6 +28,16 @@ def oracle_nt_xent(a, b, tau):
         top = max(others)
         total -= z[i] @ z[j] / tau - top - np.log(sum(np.exp(s - top) for s in others))
     return total / (2 * n)
+
+
+def oracle_info_nce(q, k, negatives, tau):
+    """arXiv:1911.05722, equation 1, query by query, of rows of any length."""
+    q, k, negatives = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in map(np.float64, (q, k, negatives)))
+    total = 0.0
+    for query, key in zip(q, k, strict=True):
+        scores = np.exp(np.array([query @ key, *(negatives @ query)]) / tau)
+        total -= np.log(scores[0] / scores.sum())
+    return total / len(q)
 
 
 def oracle_cross_entropy(logits, y, smoothing=0.0):
@@ -277,3 +287,39 @@ def test_sinkhorn_is_over_the_samples_of_all_processes():
     """MMPretrain normalises with the sums of one process."""
     scores = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(torch.cat(both(_parts)), sinkhorn(scores, 0.05))
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_in_batch_nce_is_the_sum_it_stands_for(n, draw):
+    """arXiv:2104.02057, Algorithm 1: the other keys of the batch are the negatives of a query, its own key is none."""
+    q, k = (unit(z) for z in torch.randn(2, n, 8, generator=draw))
+    others = [np.delete(k.numpy(), i, 0) for i in range(n)]
+    parts = [oracle_info_nce(q[i : i + 1].numpy(), k[i : i + 1].numpy(), others[i], 0.3) for i in range(n)]
+    assert in_batch_nce(q, k, 0.3).item() == pytest.approx(np.mean(parts), rel=1e-5)
+
+
+def test_in_batch_nce_floor_and_chance():
+    eye = torch.eye(8)[:5]
+    assert in_batch_nce(eye, eye, 0.5).item() == pytest.approx(log(1 + 4 * e**-2))
+    same = eye[:1].expand(5, 8)
+    assert in_batch_nce(same, same, 0.1).item() == pytest.approx(log(5))
+
+
+def _in_batch(rank, q, k):
+    rows = slice(rank * len(q) // 2, (rank + 1) * len(q) // 2)
+    mine = q[rows].clone().requires_grad_()
+    loss = in_batch_nce(mine, gather(k[rows]), 0.3)
+    loss.backward()
+    return loss.detach(), mine.grad / 2
+
+
+@pytest.mark.slow  # two processes import torch
+def test_in_batch_nce_finds_its_positives_in_two_processes(draw):
+    """A label that is not offset by the rank makes another process's key the positive."""
+    q, k = (unit(z) for z in torch.randn(2, 6, 8, generator=draw))
+    whole = q.clone().requires_grad_()
+    loss = in_batch_nce(whole, k, 0.3)
+    loss.backward()
+    parts = both(_in_batch, q, k)
+    torch.testing.assert_close(torch.stack([part for part, _ in parts]).mean(), loss.detach())
+    torch.testing.assert_close(torch.cat([grad for _, grad in parts]), whole.grad)

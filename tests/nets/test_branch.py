@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from pipeline.nets.branch import Branch, together
+from pipeline.losses import unit
+from pipeline.nets.branch import Branch, in_groups, together
 from pipeline.nets.heads import Head
 
 
@@ -19,3 +21,60 @@ def test_together_is_one_forward_for_batch_norm(encoder):
     assert torch.equal(on_a, joint[:4])
     assert torch.equal(on_b, joint[4:])
     assert not torch.allclose(branch(a), on_a, atol=1e-3)  # alone, the statistics are others
+
+
+def company(groups, dealt, n):
+    """For each row the rows whose statistics it is normalised with."""
+    met = []
+
+    def net(x):
+        met.append(set(x.flatten().tolist()))
+        return x
+
+    rows = torch.arange(n).float()[:, None]
+    assert torch.equal(in_groups(net, rows, groups, dealt), rows), "each row at its place"
+    return [next(part for part in met if row in part) for row in range(n)]
+
+
+@pytest.mark.parametrize("n, groups, parts", [(16, 4, 4), (17, 4, 4), (7, 8, 3), (2, 8, 1), (5, 1, 1)])
+@pytest.mark.parametrize("dealt", [False, True])
+def test_groups_are_parts_of_the_batch_of_at_least_two(n, groups, parts, dealt):
+    met = {frozenset(part) for part in company(groups, dealt, n)}
+    assert len(met) == parts and sum(map(len, met)) == n and min(map(len, met)) >= 2
+
+
+@pytest.mark.parametrize("n, groups", [(16, 4), (64, 8), (256, 8), (250, 8)])
+def test_a_key_has_other_company_than_its_query(n, groups):
+    for query, key in zip(company(groups, False, n), company(groups, True, n), strict=True):
+        assert len(query & key) <= -(-len(query) // groups)
+
+
+def test_statistics_of_whole_batches_tell_the_positive_and_those_of_groups_do_not():
+    """The leak: two views that share nothing but what they add to the statistics of their part.
+
+    Each part of the batch has a content of its own that only its mean knows; a network that shows the mean finds the
+    part of each query again among keys in the same parts, and not among keys that were dealt.
+    """
+    torch.manual_seed(0)
+    n, groups = 64, 8
+    content = torch.randn(groups, 32).repeat_interleave(n // groups, 0)  # of the run that the row stands in
+    q, k = content + torch.randn(n, 32), content + torch.randn(n, 32)
+
+    def shown(x):
+        return x.mean(0, keepdim=True).expand(len(x), -1)
+
+    def found(dealt):
+        queries, keys = in_groups(shown, q, groups), in_groups(shown, k, groups, dealt)
+        nearest = (unit(queries) @ unit(keys).T).argmax(1)
+        return (nearest // groups == torch.arange(n) // groups).float().mean()
+
+    assert found(dealt=False) == 1
+    assert found(dealt=True) < 0.2
+
+
+def test_in_one_group_the_network_sees_the_batch_as_it_is(encoder):
+    branch, x = Branch(encoder(), Head([64, 10])), torch.randn(6, 3, 8, 8)
+    assert torch.equal(in_groups(branch, x, 1), branch(x))
+    apart = in_groups(branch, x, 2)
+    assert torch.equal(apart, torch.cat([branch(x[:3]), branch(x[3:])]))
+    assert not torch.allclose(apart, branch(x), atol=1e-3)
