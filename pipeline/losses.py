@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -63,6 +65,46 @@ def info_nce(q: Tensor, k: Tensor, negatives: Tensor, tau: float, own: Tensor | 
             others = others.masked_fill(own, -torch.inf)
         logits = torch.cat([positive, others], 1) / tau
         return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64, device=q.device))
+
+
+def log_partition(q: Tensor, negatives: Tensor, tau: float, own: Tensor | None = None) -> Tensor:
+    """ln of the mean of exp(q n / tau) over queries (B, D) and negatives (K, D), but those that are `own` (B, K).
+
+    That is ln(Z / n) of a softmax over n rows of a bank (arXiv:1805.01978, equation 8).
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        scores = q @ negatives.T / tau
+        if own is not None:
+            scores = scores.masked_fill(own, -torch.inf)
+        return scores.flatten().logsumexp(0) - scores.isfinite().sum().log()
+
+
+def nce(q: Tensor, k: Tensor, negatives: Tensor, tau: float, log_z: Tensor, own: Tensor) -> Tensor:
+    """NCE (arXiv:1805.01978, equations 5 to 7): -log h(q, k) - sum_n log(1 - h(q, n)), the mean over queries.
+
+    P = exp(q k / tau) / Z, and noise picks one of the N rows of the bank uniformly: a pair is data and none of K draws
+    of noise with probability h = P / (P + K / N) = sigmoid(q k / tau - ln(K Z / N)); log_z: ln(Z / N).
+    q, k: (B, D), negatives: (K, D), rows of length 1; own (B, K): negatives of the query's own image, which are left
+    out. Chance: ln(1 + K) + K ln(1 + 1 / K), near ln K + 1.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        shift = log_z + log(len(negatives))
+        others = (q @ negatives.T / tau).masked_fill(own, -torch.inf)
+        return (F.softplus(shift - (q * k).sum(1) / tau) + F.softplus(others - shift).sum(1)).mean()
+
+
+def nce_among(q: Tensor, k: Tensor, negatives: Tensor, tau: float, own: Tensor) -> Tensor:
+    """NCE of PIRL (arXiv:1912.01991, equations 4 and 5): -log h(q, k) - sum_n log(1 - h(q, n)), the mean over queries.
+
+    h is the share of a pair in the sum of exp(s / tau) over the positive and all negatives. q, k: (B, D), negatives:
+    (K, D), rows of length 1; own (B, K): negatives of the query's own image, which are left out. Chance: ln(K + 1)
+    + K ln(1 + 1 / K), near ln K + 1.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        others = (q @ negatives.T).masked_fill(own, -torch.inf)
+        log_h = (torch.cat([(q * k).sum(1, keepdim=True), others], 1) / tau).log_softmax(1)
+        wrong = torch.log1p(-log_h[:, 1:].exp().clamp_max(1 - 1e-6))  # one negative may have it all
+        return -(log_h[:, 0] + wrong.sum(1)).mean()
 
 
 def in_batch_nce(q: Tensor, keys: Tensor, tau: float) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.losses import cross_entropy, gather, in_batch_nce, info_nce, nt_xent, sinkhorn, unit
+from pipeline.losses import cross_entropy, gather, in_batch_nce, info_nce, log_partition, nce, nce_among, nt_xent, sinkhorn, unit
 from tests.gloo import both
 
 SIZES = (2, 3, 17)
@@ -323,3 +323,82 @@ def test_in_batch_nce_finds_its_positives_in_two_processes(draw):
     parts = both(_in_batch, q, k)
     torch.testing.assert_close(torch.stack([part for part, _ in parts]).mean(), loss.detach())
     torch.testing.assert_close(torch.cat([grad for _, grad in parts]), whole.grad)
+
+
+def likeness(q, k, negatives, tau, own):
+    """exp(s / tau) of each query with its positive, and with the negatives that are not its own: float64."""
+    q, k, negatives = (z.numpy().astype(np.float64) for z in (q, k, negatives))
+    for i in range(len(q)):
+        yield np.exp(q[i] @ k[i] / tau), np.exp(negatives[~own[i].numpy()] @ q[i] / tau)
+
+
+@pytest.fixture(params=SIZES)
+def contrast(request, draw):
+    """Queries, keys, 11 negatives; negative 1 is of the image of query 0, negative 4 of that of query 1."""
+    n = request.param
+    q, k, negatives = (unit(torch.randn(rows, 5, generator=draw)) for rows in (n, n, 11))
+    own = torch.zeros(n, 11, dtype=torch.bool)
+    own[0, 1], own[1, 4] = True, True
+    return q, k, negatives, 0.3, own
+
+
+def test_log_partition_is_the_log_of_a_mean(contrast):
+    q, _, negatives, tau, own = contrast
+    every = np.concatenate([others for _, others in likeness(*contrast)])
+    assert log_partition(q, negatives, tau, own).item() == pytest.approx(np.log(every.mean()), rel=1e-5)
+
+
+def test_nce_is_the_formula(contrast):
+    """arXiv:1805.01978: P = exp(s / tau) / Z (3), h = P / (P + m / n) (6), -log h - sum log(1 - h) (7)."""
+    n, m, z, total = 1000, 11, 1000 * 1.7, 0.0
+    for positive, others in likeness(*contrast):
+        h, h_noise = (score / z / (score / z + m / n) for score in (positive, others))
+        total -= np.log(h) + np.log(1 - h_noise).sum()
+    q, k, negatives, tau, own = contrast
+    found = nce(q, k, negatives, tau, torch.tensor(log(z / n)), own)
+    assert found.item() == pytest.approx(total / len(q), rel=1e-5)
+
+
+def test_nce_among_is_the_formula(contrast):
+    """arXiv:1912.01991, equations 4 and 5, with h the share of a pair among the positive and all negatives."""
+    total = 0.0
+    for positive, others in likeness(*contrast):
+        whole = positive + others.sum()
+        total -= np.log(positive / whole) + np.log(1 - others / whole).sum()
+    assert nce_among(*contrast).item() == pytest.approx(total / len(contrast[0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("k", (1, 16, 4096))
+def test_chance_of_both_nce(k):
+    """All alike: h = 1 / (1 + K) for every pair."""
+    q, own = torch.ones(3, 1), torch.zeros(3, k, dtype=torch.bool)
+    negatives = torch.ones(k, 1)
+    log_z = log_partition(q, negatives, 0.07)
+    expected = log(1 + k) + k * log(1 + 1 / k)
+    assert log_z.item() == pytest.approx(1 / 0.07, rel=1e-6)
+    assert nce(q, q, negatives, 0.07, log_z, own).item() == pytest.approx(expected, rel=1e-4)
+    assert nce_among(q, q, negatives, 0.07, own).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_aligned_pairs_far_from_all_negatives_cost_next_to_nothing_unless_they_are_among_them():
+    """The own row of the bank among the negatives: ln 2 for each of the two terms."""
+    eye = torch.eye(8)
+    q, negatives, nothing = eye[:2], eye, torch.zeros(2, 8, dtype=torch.bool)
+    own = torch.eye(2, 8, dtype=torch.bool)
+    assert nce_among(q, q, negatives, 0.05, own) < 1e-6
+    assert nce_among(q, q, negatives, 0.05, nothing).item() == pytest.approx(2 * log(2), abs=1e-4)
+    log_z = log_partition(q, negatives, 0.05, own)
+    assert nce(q, q, negatives, 0.05, log_z, nothing) > nce(q, q, negatives, 0.05, log_z, own) + 10
+
+
+def test_nce_of_a_pair_that_is_all_wrong_is_finite_and_so_is_its_gradient():
+    """1 - h rounds to zero in fp32 where one negative has it all."""
+    q = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    negatives, own = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.zeros(1, 2, dtype=torch.bool)
+    for loss in (
+        nce_among(q, -q.detach(), negatives, 0.01, own),
+        nce(q, -q.detach(), negatives, 0.01, torch.tensor(0.0), own),
+    ):
+        q.grad = None
+        loss.backward()
+        assert loss.isfinite() and q.grad.isfinite().all() and q.grad[0, 0] > 0, "away from the negative"

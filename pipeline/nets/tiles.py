@@ -1,0 +1,58 @@
+"""Batches of images cut into tiles or turned, each image in its own way."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def gap(side: int, grid: int) -> int:
+    """Pixels by which a tile may move in its cell: a quarter of the cell, 21 of 85 in a 255-pixel image.
+
+    Tiles are smaller than their cells, so that an edge does not go on in the next tile (arXiv:1603.09246, section 3.3).
+    """
+    return side // grid // 4
+
+
+def tiles(images: Tensor, order: Tensor, moves: Tensor) -> Tensor:
+    """The tiles of a square grid: (B, C, H, H) -> (B, n, C, s, s), n = grid^2, s = H // grid - gap.
+
+    Place j of image i holds the tile of cell order[i, j], cells counted row by row; the grid is in the middle.
+    order: (B, n), a permutation in each row; moves: (B, n, 2) in [0, 1), how far down and right a tile is in its cell.
+    """
+    grid = round(order.shape[1] ** 0.5)
+    cell, free = images.shape[-1] // grid, gap(images.shape[-1], grid)
+    cells = torch.stack([order // grid, order % grid], 2)
+    corner = (images.shape[-1] - grid * cell) // 2 + cells * cell + (moves * (free + 1)).long()
+    y, x = (corner[..., None] + torch.arange(cell - free, device=images.device)).unbind(2)
+    which = torch.arange(len(images), device=images.device)[:, None, None, None]
+    return images[which, :, y[..., None], x[..., None, :]].movedim(-1, 2)
+
+
+def turned(images: Tensor, quarters: Tensor) -> Tensor:
+    """Each image (B, C, H, H) turned counter-clockwise by its number (B,) of quarters, 0 to 3."""
+    ways = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
+    return ways[quarters, torch.arange(len(images), device=images.device)]
+
+
+class Luck(nn.Module):
+    """Random numbers in [0, 1) for each image, others in each step: (B, ...) of a shape (...).
+
+    They are rows of a table that is drawn once, chosen by the image's index and the step, so that it does not matter
+    which process sees the image. Read them before the yield, `turn()` after it.
+    """
+
+    table: Tensor
+    steps: Tensor
+
+    def __init__(self, *shape: int, rows: int = 1999) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.rand(rows, *shape))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, index: Tensor) -> Tensor:
+        return self.table[(index + self.steps) % len(self.table)]
+
+    @torch.no_grad()
+    def turn(self) -> None:
+        self.steps += 1
