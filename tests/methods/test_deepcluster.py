@@ -1,5 +1,7 @@
 """DeepCluster: what is clustered, what is sampled, and a classifier that is new each time."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -138,3 +140,17 @@ def test_sobel_input_is_part_of_what_goes_on(tmp_path):
 def _scratch(folder):
     save_model(folder, task.method(ENTRY).online, {"kind": "encoder", "stage": "scratch"})
     return folder
+
+
+def test_every_third_epoch_is_clustered():
+    method, batches = clustered(every=3)
+    seen = [method.clusters.clone()]
+    for _ in range(4):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            next(method.online.parameters()).mul_(-1)
+        renewed = list(method.before_epoch(lambda network: task.see(batches, network)))
+        seen.append(method.clusters.clone())
+        assert bool(renewed) == (len(seen) == 4), "the classifier is new where the clusters are"
+    changed = [not torch.equal(before, after) for before, after in itertools.pairwise(seen)]
+    assert changed == [False, False, True, False]

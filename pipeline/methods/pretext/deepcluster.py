@@ -16,7 +16,8 @@ class DeepCluster(Method):
     """Caron et al. 2018, arXiv:1807.05520, equations 1 and 2.
 
     Before each epoch the images are clustered by their features; in it, a new classifier and the encoder learn which
-    cluster an image is in. `pca`: principal components that are clustered. For Sobel input the encoder `sees: [edges]`.
+    cluster an image is in. `every`: epochs from one clustering to the next, more where an epoch is short; `pca`: principal
+    components that are clustered. For Sobel input the encoder `sees: [edges]`.
 
     Use it where views would do harm, as one gentle view is enough; hold the learning rate constant, as the paper does:
     every new classifier must be learned.
@@ -25,20 +26,34 @@ class DeepCluster(Method):
     unlabelled = dict(x=INCEPTION)
     clusters: Tensor
     drawn: Tensor
+    epoch: Tensor
 
-    def __init__(self, encoder: Encoder, *, images: int, k: int = 10_000, pca: int = 256, iterations: int = 20):
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        images: int,
+        k: int = 10_000,
+        every: int = 1,
+        pca: int = 256,
+        iterations: int = 20,
+    ):
         super().__init__()
         self.online = Branch(encoder, nn.Identity())
         self.register_buffer("clusters", unassigned(images, k))
         self.register_buffer("drawn", torch.arange(images))
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
         self.classifier = nn.Linear(encoder.dim, k)
-        self.k, self.pca, self.iterations, self.chance = k, pca, iterations, log(k)
+        self.k, self.every, self.pca, self.iterations, self.chance = k, every, pca, iterations, log(k)
 
     @property
     def rows(self) -> Tensor:
         return self.drawn
 
     def before_epoch(self, embed: Callable[[nn.Module], Tensor]) -> Iterable[nn.Parameter]:
+        self.epoch += 1
+        if (self.epoch - 1) % self.every:
+            return ()
         features = embed(self.online.encoder).to(self.clusters.device)
         _, clusters = kmeans(whitened(features, self.pca), self.k, self.iterations)
         self.clusters.copy_(clusters)
