@@ -16,7 +16,7 @@ class DeepCluster(Method):
     """Caron et al. 2018, arXiv:1807.05520, equations 1 and 2.
 
     Before each epoch the images are clustered by their features; in it, a new classifier and the encoder learn which
-    cluster an image is in. `every`: epochs from one clustering to the next, more where an epoch is short; `pca`: principal
+    cluster an image is in. `every`: epochs between clusterings, more where an epoch is short; `pca`: principal
     components that are clustered. For Sobel input the encoder `sees: [edges]`.
 
     Use it where views would do harm, as one gentle view is enough; hold the learning rate constant, as the paper does:
