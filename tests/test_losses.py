@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.losses import cross_entropy, gather, in_batch_nce, info_nce, log_partition, nce, nce_among, nt_xent, sinkhorn, unit
+from pipeline.losses import (
+    cross_entropy,
+    gather,
+    in_batch_nce,
+    info_nce,
+    log_partition,
+    nce,
+    nce_among,
+    nt_xent,
+    sinkhorn,
+    unit,
+)
 from tests.gloo import both
 
 SIZES = (2, 3, 17)
