@@ -144,13 +144,15 @@ def _scratch(folder):
 
 def test_every_third_epoch_is_clustered():
     method, batches = clustered(every=3)
-    seen = [method.clusters.clone()]
-    for _ in range(4):
-        torch.manual_seed(5)
+    seen, rows = [method.clusters.clone()], method.rows.clone()
+    for epoch in range(4):
+        torch.manual_seed(epoch)
         with torch.no_grad():
             next(method.online.parameters()).mul_(-1)
         renewed = list(method.before_epoch(lambda network: task.see(batches, network)))
         seen.append(method.clusters.clone())
+        assert not torch.equal(method.rows, rows), "other images of a large cluster, each epoch"
+        rows = method.rows.clone()
         assert bool(renewed) == (len(seen) == 4), "the classifier is new where the clusters are"
     changed = [not torch.equal(before, after) for before, after in itertools.pairwise(seen)]
     assert changed == [False, False, True, False]

@@ -16,8 +16,8 @@ class DeepCluster(Method):
     """Caron et al. 2018, arXiv:1807.05520, equations 1 and 2.
 
     Before each epoch the images are clustered by their features; in it, a new classifier and the encoder learn which
-    cluster an image is in. `every`: epochs between clusterings, more where an epoch is short; `pca`: principal
-    components that are clustered. For Sobel input the encoder `sees: [edges]`.
+    cluster an image is in. `every`: epochs from one clustering to the next, more where an epoch is short; `pca`: how
+    many principal components are clustered. For Sobel input the encoder `sees: [edges]`.
 
     Use it where views would do harm, as one gentle view is enough; hold the learning rate constant, as the paper does:
     every new classifier must be learned.
@@ -51,16 +51,15 @@ class DeepCluster(Method):
         return self.drawn
 
     def before_epoch(self, embed: Callable[[nn.Module], Tensor]) -> Iterable[nn.Parameter]:
+        due = int(self.epoch) % max(self.every, 1) == 0
+        if due:
+            features = embed(self.online.encoder).to(self.clusters.device)
+            self.clusters.copy_(kmeans(whitened(features, self.pca), self.k, self.iterations)[1])
+            nn.init.normal_(self.classifier.weight, std=0.01)
+            nn.init.zeros_(self.classifier.bias)
+        self.drawn.copy_(evenly(self.clusters))
         self.epoch += 1
-        if (self.epoch - 1) % self.every:
-            return ()
-        features = embed(self.online.encoder).to(self.clusters.device)
-        _, clusters = kmeans(whitened(features, self.pca), self.k, self.iterations)
-        self.clusters.copy_(clusters)
-        self.drawn.copy_(evenly(clusters))
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
-        return self.classifier.parameters()
+        return self.classifier.parameters() if due else ()
 
     def step(self, x: Tensor, index: Tensor) -> Iterator[Tensor]:
         yield cross_entropy(self.classifier(self.online(x)), self.clusters[index]).mean()
