@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
 import torch
@@ -40,15 +41,17 @@ def own(z: Tensor) -> Tensor:
     return z.chunk(dist.get_world_size())[dist.get_rank()]
 
 
-def nt_xent(a: Tensor, b: Tensor, tau: float) -> Tensor:
+def nt_xent(a: Tensor, b: Tensor, tau: float, negatives: Tensor | None = None) -> Tensor:
     """NT-Xent (arXiv:2002.05709, equation 1), mean over the 2N anchors of both directions.
 
     a, b: (N, D) projections of two views, row i of the same image; they need not be normalised.
     The positive stays in the denominator; an anchor is never its own negative. Chance: ln(2N - 1).
+    `negatives`: K more for every anchor, (K, D) of length 1 (arXiv:2006.10029, section 2). Chance: ln(2N - 1 + K).
     """
     with torch.autocast(a.device.type, enabled=False):
         z = unit(torch.cat([gather(a), gather(b)]))
-        similarity = (z @ z.T / tau).fill_diagonal_(-torch.inf)
+        others = z if negatives is None else torch.cat([z, negatives])
+        similarity = (z @ others.T / tau).fill_diagonal_(-torch.inf)
         positive = torch.arange(len(z), device=z.device).roll(len(z) // 2)
         return F.cross_entropy(similarity, positive)
 
@@ -117,6 +120,15 @@ def in_batch_nce(q: Tensor, keys: Tensor, tau: float) -> Tensor:
         return F.cross_entropy(q @ keys.T / tau, own(torch.arange(len(keys), device=q.device)))
 
 
+def info_nce_among(predicted: Tensor, targets: Tensor, which: Tensor) -> Tensor:
+    """InfoNCE where every target is a candidate (arXiv:1905.09272, equation 1): -log softmax(predicted z)[which].
+
+    The mean. predicted: (n, D), targets z: (P, D), neither normalised; which: (n,), row of the right one. Chance: ln P.
+    """
+    with torch.autocast(predicted.device.type, enabled=False):
+        return F.cross_entropy(predicted.float() @ targets.float().T, which)
+
+
 @torch.no_grad()
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
     """Codes (B, K) of scores (B, K): each row sums to 1, each prototype gets B / K (arXiv:2006.09882, equation 3).
@@ -138,3 +150,53 @@ def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
     Smoothing spreads over all K classes: q = (1 - s) onehot(y) + s / K.
     """
     return F.cross_entropy(logits.float(), y, reduction="none", label_smoothing=smoothing)
+
+
+def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
+    """D(p, z) (SimSiam, arXiv:2011.10566, equation 1): -cos of rows (B, D), the mean; -1 where they agree.
+
+    2 + 2 D is the squared distance of the rows at length 1 (BYOL, arXiv:2006.07733, equation 2).
+    """
+    return -(unit(p) * unit(z)).sum(1).mean()
+
+
+def cross_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """C (D, D) of a, b (B, D) over the batches of all processes (Barlow Twins, arXiv:2103.03230, equation 2).
+
+    A dimension that is the same for all images correlates with none.
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = gather(a.float()), gather(b.float())
+        return unit((a - a.mean(0)).T) @ unit((b - b.mean(0)).T).T
+
+
+def off_diagonal(c: Tensor) -> Tensor:
+    """The sum over i != j of C_ij^2."""
+    return c.square().fill_diagonal_(0).sum()
+
+
+def variance(z: Tensor, gamma: float = 1.0, epsilon: float = 1e-4) -> Tensor:
+    """v(Z) (VICReg, arXiv:2105.04906, equations 1 and 2): how far each dimension's deviation is below gamma, the mean.
+
+    z: (B, D), over the batches of all processes. Of one point: gamma - sqrt(epsilon).
+    """
+    return (gamma - (gather(z.float()).var(0) + epsilon).sqrt()).relu().mean()
+
+
+def covariance(z: Tensor) -> Tensor:
+    """c(Z) (VICReg, arXiv:2105.04906, equations 3 and 4): squared covariances of different dimensions, over D.
+
+    z: (B, D), over the batches of all processes. 0 where no two dimensions vary together.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        return off_diagonal(gather(z.float()).T.cov()) / z.shape[1]
+
+
+def swapped(targets: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
+    """The cross-entropy of each view's target with every other view's prediction, the mean over pairs and images.
+
+    targets: probabilities (B, K) of the first views; logits: (B, K) of all views, in the same order
+    (SwAV, arXiv:2006.09882, equation 6; DINO, arXiv:2104.14294, equation 3). Chance: ln K.
+    """
+    pairs = [(q, view) for i, q in enumerate(targets) for j, view in enumerate(logits) if i != j]
+    return torch.stack([cross_entropy(view, q).mean() for q, view in pairs]).mean()

@@ -55,7 +55,7 @@ class Encoder(Section):
     """The network below the head."""
 
     name: str = "tiny"
-    """`tiny`, `resnet18_small`, `resnet34_small`, `wrn_28_2`, or any name that timm knows."""
+    """`tiny`, `resnet18_small`, `resnet34_small`, `wrn_28_2`, `sk_resnet50` (101, 152), or any name that timm knows."""
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the head."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -65,7 +65,7 @@ class Encoder(Section):
     norm: Literal["batch", "layer"] = "batch"
     """`layer`: each BatchNorm as a norm over all channels and pixels of one image."""
     args: dict[str, Any] = {}
-    """Further keyword arguments of the network, e.g. `{img_size: 32, patch_size: 4}`."""
+    """Further keyword arguments of the network, e.g. `{img_size: 32, patch_size: 4}`, or `{width: 2, small: true}`."""
     weights: str | None = None
     """A local safetensors file of timm weights to start from."""
 

@@ -84,6 +84,8 @@ def arguments(spec: dict[str, Any]) -> dict[str, Any]:
         return given
     import timm
 
+    import pipeline.nets.selective  # noqa: F401
+
     if not timm.is_model(spec["name"]):
         near = difflib.get_close_matches(spec["name"], [*NETWORKS, *timm.list_models()])
         raise ParamsError(

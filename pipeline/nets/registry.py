@@ -7,6 +7,7 @@ from typing import Any
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
+import pipeline.nets.selective  # noqa: F401
 from pipeline.nets.small import NETWORKS
 
 default_cfgs = {  # timm looks for this name in the module of a network that it registers

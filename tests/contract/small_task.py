@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "moco_v2": {"size": 512},
     "moco_v3": {"hidden": 64, "dim": 32},
     "pirl": {"negatives": 256, "grid": 2},
+    "simclr_v2": {"memory": 128},
     "simsiam": {"dim": 64, "hidden": 16},
     "swav": {"hidden": 32, "dim": 16, "prototypes": 30, "queue": 64},
     "vicreg": {"dim": 64},

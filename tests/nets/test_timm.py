@@ -55,6 +55,7 @@ READER = """if True:
         ("vit_tiny_patch16_224", {"patch_size": 8, "depth": 2}, 1),
         ("tiny", {"width": 8}, 3),
         ("wrn_28_2", {"depth": 10}, 1),
+        ("sk_resnet50", {"layers": [1, 1, 1, 1], "width": 0.25, "small": True}, 3),
     ],
 )
 def test_plain_timm_gives_the_same_logits(model, tmp_path, name, args, channels):
@@ -64,7 +65,9 @@ def test_plain_timm_gives_the_same_logits(model, tmp_path, name, args, channels)
     files.write_safetensors(tmp_path / "x.safetensors", {"x": x}, {})
 
     register = (
-        "import pipeline.nets.registry" if name in ("tiny", "wrn_28_2") else "assert 'pipeline' not in sys.modules"
+        "import pipeline.nets.registry"
+        if name in ("tiny", "wrn_28_2", "sk_resnet50")
+        else "assert 'pipeline' not in sys.modules"
     )
     code = READER.format(register=register)
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "exported")], capture_output=True, text=True)
