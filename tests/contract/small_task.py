@@ -29,7 +29,7 @@ GIVEN = {"classes": 10, "images": 1797, "mean": MEAN, "std": STD}
 NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}, "cpc_v2": {"norm": "layer"}}
 """what `encoder` must say for a method that does not work with every encoder"""
 SMALL: dict[str, dict[str, Any]] = {
-    "cpc_v2": {"patch": 4, "stride": 2, "skip": 0, "steps": 2, "hidden": 16},
+    "cpc_v2": {"patch": 6, "stride": 1, "skip": 0, "steps": 2, "dim": 16, "hidden": 16, "scale": 1.0},
     "barlow_twins": {"dim": 32},
     "byol": {"hidden": 128, "dim": 32, "m": 0.97},
     "clusterfit": {"k": 30},
@@ -120,10 +120,16 @@ def loss_at(step: int, network: nn.Module, some: Batches) -> Tensor:
 
 
 def train(
-    learner: Method, some: Batches, folder: Path, steps: int, lr: float = 0.05, stop_at: int | None = None
+    learner: Method,
+    some: Batches,
+    folder: Path,
+    steps: int,
+    lr: float = 0.05,
+    stop_at: int | None = None,
+    name: str = "sgd",
 ) -> Record:
-    """The real loop, and the real checkpoints; `stop_at` asks for a stop after so many steps."""
-    training = params.Training(steps=steps, optimiser=params.Optimiser(lr=lr), monitors=0)
+    """The real loop, and the real checkpoints; `stop_at` asks for a stop after so many steps; `name`: the optimiser."""
+    training = params.Training(steps=steps, optimiser=params.Optimiser(name=name, lr=lr), monitors=0)
     stop = Stop()
 
     def report(done: int, text: str) -> None:

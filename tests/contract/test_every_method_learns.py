@@ -13,6 +13,8 @@ ENTRIES = catalogue.entries()
 LABELLED = [entry for entry in ENTRIES if entry.labelled]
 PRETEXT = [entry for entry in ENTRIES if not entry.labelled]
 pytestmark = pytest.mark.slow
+OTHERWISE = {"cpc_v2": {"batch": 48, "steps": 300, "lr": 3e-3, "name": "adamw"}}
+"""what does not learn enough from 150 steps of SGD: CPC v2, which the paper trains with Adam"""
 
 
 def features(network, rows):
@@ -40,7 +42,8 @@ def quick(entry):
 def test_neighbours_become_of_one_class(entry, tmp_path):
     method = task.method(entry, width=8, **quick(entry))
     start = nearest(method)
-    task.train(method, task.batches(entry, batch=128, gentle=True), tmp_path, 150, lr=0.2)
+    how = {"batch": 128, "steps": 150, "lr": 0.2} | OTHERWISE.get(entry.name, {})
+    task.train(method, task.batches(entry, batch=how.pop("batch"), gentle=True), tmp_path, **how)
     assert nearest(method) > start + 0.15
 
 

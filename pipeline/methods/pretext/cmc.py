@@ -22,6 +22,7 @@ class CMC(Method):
     Groups of channels of one image attract, those of different images repel; `encoder.sees` names them, the first is
     the core view. `graph` core contrasts it with each other one, full contrasts all pairs. Keys are rows of a memory
     bank for each group, `negatives` of them at a time; with `negatives` 0 they are the other groups of the batch.
+
     Use it where channels of an image tell its class apart from one another: colour images first of all.
     """
 
