@@ -5,7 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from pipeline.losses import unit
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -15,6 +18,7 @@ class Head(nn.Sequential):
 
     `Head([d, K])` is a linear classifier. With `norm`, a hidden Linear has no bias, since the norm brings its own. The
     last Linear has a bias and nothing behind it; with `last_norm`, a BatchNorm without weights (SimSiam, MoCo v3).
+    `last_bias` False is for losses that see differences only: there a bias would learn nothing.
     """
 
     def __init__(
@@ -23,19 +27,45 @@ class Head(nn.Sequential):
         norm: bool = True,
         last_norm: bool = False,
         activation: Literal["relu", "gelu"] = "relu",
+        last_bias: bool = True,
     ) -> None:
         super().__init__()
         self.dims = list(dims)
         self.spec = {"dims": self.dims, "norm": norm, "last_norm": last_norm, "activation": activation}
+        if not last_bias:
+            self.spec["last_bias"] = False
         for inside, outside in pairwise(dims[:-1]):
             self.append(nn.Linear(inside, outside, bias=not norm))
             if norm:
                 self.append(nn.BatchNorm1d(outside))
             self.append(ACTIVATIONS[activation]())
-        self.append(nn.Linear(dims[-2], dims[-1], bias=not last_norm))
+        self.append(nn.Linear(dims[-2], dims[-1], bias=last_bias and not last_norm))
         if last_norm:
             self.append(nn.BatchNorm1d(dims[-1], affine=False))
 
     def first(self, k: int) -> nn.Sequential:
         """The first `k` layers, each with its norm and activation (the last has neither): the modules, not copies."""
         return nn.Sequential(*list(self)[: k * (3 if self.spec["norm"] else 2)])
+
+
+class Prototypes(nn.Module):
+    """The cosine of each feature with each of `count` learned directions, in fp32: (B, dim) -> (B, count).
+
+    The layer of SwAV without bias, and the last one of DINO, whose weight normalisation has its gain fixed at 1: the
+    length of a row means nothing. `frozen` gives the rows a gradient of zero, which every process can average; with
+    weight decay such a row shrinks and keeps its direction.
+    """
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(unit(torch.randn(count, dim)))
+
+    def forward(self, features: Tensor, frozen: bool = False) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            rows = unit(self.weight)
+            return unit(features) @ (rows.detach() + 0 * rows if frozen else rows).T
+
+    @torch.no_grad()
+    def normalise(self) -> None:
+        """Rows of length 1 again, so that their step size does not shrink while they grow."""
+        self.weight.copy_(unit(self.weight))

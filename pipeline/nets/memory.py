@@ -80,6 +80,11 @@ def rising(m: float, t: float) -> float:
     return 1 - (1 - m) * (math.cos(math.pi * t) + 1) / 2
 
 
+def ramp(first: float, last: float, t: float, share: float) -> float:
+    """Linear from `first` at t = 0 to `last` at t = share, and `last` from there on."""
+    return first + (last - first) * t / share if t < share else last
+
+
 class Queue(nn.Module):
     """The last `size` keys (size, dim), rows of length 1; random directions at first (MoCo, arXiv:1911.05722).
 

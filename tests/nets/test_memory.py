@@ -7,7 +7,7 @@ from torch import nn
 from pipeline.losses import unit
 from pipeline.nets.branch import Branch
 from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema, Frozen, MemoryBank, Queue, rising
+from pipeline.nets.memory import Ema, Frozen, MemoryBank, Queue, ramp, rising
 
 
 @pytest.fixture
@@ -162,3 +162,8 @@ def test_bank_moves_the_rows_of_the_batch_and_no_other():
 def test_rising_momentum_starts_at_m_and_ends_at_one():
     assert rising(0.99, 0) == pytest.approx(0.99) and rising(0.99, 1) == 1
     assert rising(0.99, 0.5) == pytest.approx(0.995)
+
+
+def test_ramp_is_linear_and_then_flat():
+    assert [ramp(0.04, 0.08, t, 0.5) for t in (0, 0.25, 0.5, 0.9)] == pytest.approx([0.04, 0.06, 0.08, 0.08])
+    assert ramp(0.04, 0.08, 0, 0) == 0.08
