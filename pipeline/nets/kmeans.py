@@ -16,7 +16,7 @@ CHUNK = 16384
 def unassigned(images: int, k: int, *heads: int) -> Tensor:
     """Room for the cluster of each image, (*heads, images). Raises ParamsError where the images cannot be clustered."""
     if not 1 < k <= images:
-        raise ParamsError(f"{k} clusters of {images} unlabelled images: choose at least 2, and no more than images")
+        raise ParamsError(f"knobs.k: {k} clusters of {images} unlabelled images; choose 2 to {images}")
     return torch.zeros(*heads, images, dtype=torch.int64)
 
 
