@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import catalogue, params
 from pipeline.errors import ParamsError
@@ -15,15 +16,16 @@ from pipeline.losses import unit
 from pipeline.nets.encoder import build_encoder
 from pipeline.nets.memory import Turns
 from pipeline.nets.model import load_model
+from tests.gloo import both
 from tests.harness import shards
 
 ENTRY = catalogue.find("cmc", "pretext")
 IMAGES, DIM, TAU = 40, 5, 0.2
 
 
-def cmc(sees=("L", "ab", "edges"), images=IMAGES, **knobs):
+def cmc(sees=("L", "ab", "edges"), images=IMAGES, norm="batch", **knobs):
     torch.manual_seed(0)
-    chosen = params.Encoder(args={"width": 2}, sees=list(sees))
+    chosen = params.Encoder(args={"width": 2}, sees=list(sees), norm=norm)
     encoder = build_encoder(chosen, 3, 8, [0.5] * 3, [0.25] * 3)
     return ENTRY.load()(encoder, images=images, **{"dim": DIM, "tau": TAU} | knobs)
 
@@ -169,6 +171,30 @@ def test_no_image_of_the_batch_is_nan_in_silence():
     x = torch.randn(4, 3, 8, 8)
     x[1, 0, 2, 2] = torch.nan
     assert method(x=x, index=torch.arange(4)).isnan()
+
+
+def _step(rank, world, knobs):
+    """(loss, gradients, bank) of a process that sees its part of six images, the same one twice among them."""
+    method = cmc(norm="layer", **knobs)
+    network = DistributedDataParallel(method) if world > 1 else method
+    rows = slice(rank * 6 // world, (rank + 1) * 6 // world)
+    x, index = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([3, 9, 4, 9, 0, 5])
+    loss = network(x=x[rows], index=index[rows])
+    loss.backward()
+    method.remember()
+    grads = torch.cat([parameter.grad.flatten() for parameter in method.parameters()])
+    return loss.detach(), grads, method.bank.rows.clone()
+
+
+@pytest.mark.slow  # two processes import torch
+@pytest.mark.parametrize("knobs", [{"negatives": 0}, {"negatives": 11, "loss": "nce"}], ids=str)
+def test_two_processes_share_the_negatives_of_the_batch_and_the_constant_of_nce(knobs):
+    loss, grads, bank = _step(0, 1, knobs)
+    parts = both(_step, 2, knobs)
+    torch.testing.assert_close(torch.stack([part[0] for part in parts]).mean(), loss)
+    for _, there, remembered in parts:
+        torch.testing.assert_close(there, grads, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(remembered, bank)
 
 
 PARAMS = """
