@@ -48,7 +48,8 @@ def fit(
     are not finite (before the optimiser, on every process at once), Collapsed where the loss does not leave chance,
     Preempted when `stop` was asked and all is saved.
     """
-    network = DistributedDataParallel(method) if ranks.world() > 1 else method
+    # Not the buffers: a bank is the same on all processes by what is pushed to it, and too large to send at every step.
+    network = DistributedDataParallel(method, broadcast_buffers=False) if ranks.world() > 1 else method
     done, record = checkpoint.restore(method, optimiser)
     history, before = record.get("history", []), record.get("seconds", 0.0)
     started = time.monotonic()
