@@ -30,7 +30,7 @@ NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}, "cpc_v2": {
 """what `encoder` must say for a method that does not work with every encoder"""
 SMALL: dict[str, dict[str, Any]] = {
     "cpc_v2": {"patch": 6, "stride": 1, "skip": 0, "steps": 2, "dim": 16, "hidden": 16, "scale": 1.0},
-    "barlow_twins": {"dim": 32},
+    "barlow_twins": {"dim": 32, "redundancy": 0.1},
     "byol": {"hidden": 128, "dim": 32, "m": 0.97},
     "clusterfit": {"k": 30},
     "deepcluster": {"k": 30},
