@@ -35,7 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "clusterfit": {"k": 30},
     "deepcluster": {"k": 30},
     "deepcluster_v2": {"hidden": 32, "dim": 16, "k": 100},
-    "dino": {"hidden": 64, "dim": 32, "out": 64, "m": 0.9},
+    "dino": {"hidden": 64, "dim": 256, "out": 256, "m": 0.99, "tau_t": 0.04},
     "instdisc": {"negatives": 256},
     "moco": {"size": 512},
     "moco_v2": {"size": 512},

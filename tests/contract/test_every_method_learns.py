@@ -16,10 +16,12 @@ pytestmark = pytest.mark.slow
 OTHERWISE = {
     "barlow_twins": {"lr": 0.01},
     "cpc_v2": {"batch": 48, "steps": 300, "lr": 3e-3, "name": "adamw"},
+    "dino": {"lr": 0.1, "steps": 300},
     "vicreg": {"lr": 0.02},
 }
 """what does not learn enough from 150 steps of SGD: CPC v2, which the paper trains with Adam; and losses that are sums
-over dimensions, or ten times another's, which want smaller steps"""
+over dimensions, or ten times another's, which want smaller steps; and DINO, whose loss first rises
+to that of guessing"""
 
 
 def features(network, rows):
