@@ -101,7 +101,7 @@ def _method(task: Task, params: Params, inputs: Inputs, root: Path) -> Method:
     encoder = start_encoder(chosen, page.channels, page.size, page.mean, page.std, start, task.layer)
     if task.frozen:
         encoder.freeze()
-    given = {"classes": len(page.classes), "images": inputs.count, "mean": page.mean, "std": page.std}
+    given = {"classes": len(page.classes), "images": inputs.count}
     method = task.entry.load()(encoder, **task.training.knobs, **{name: given[name] for name in task.entry.given})
     if ranks.world() > 1 and torch.cuda.is_available():  # on a CPU there is no synchronised BatchNorm
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)

@@ -25,7 +25,7 @@ from pipeline.views.view import View
 
 CPU = torch.device("cpu")
 MEAN, STD = [0.3], [0.37]
-GIVEN = {"classes": 10, "images": 1797, "mean": MEAN, "std": STD}
+GIVEN = {"classes": 10, "images": 1797}
 NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}, "cpc_v2": {"norm": "layer"}}
 """what `encoder` must say for a method that does not work with every encoder"""
 SMALL: dict[str, dict[str, Any]] = {
