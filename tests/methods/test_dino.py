@@ -165,3 +165,9 @@ def test_the_defaults_are_the_papers():
     assert (found["out"], found["dim"], found["hidden"], found["m"]) == (65536, 256, 2048, 0.996)
     assert (found["tau_s"], found["tau_first"], found["tau_t"]) == (0.1, 0.04, 0.07)
     assert len({ENTRY.unlabelled[name] for name in LOCAL}) == 1 and len(set(ENTRY.unlabelled.values())) == 3
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_head_has_batch_norm_where_it_is_asked_for(norm):
+    head = task.method(ENTRY, norm=norm).online.head
+    assert any(isinstance(module, torch.nn.BatchNorm1d) for module in head) == norm

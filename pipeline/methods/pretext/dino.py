@@ -19,9 +19,10 @@ class DINO(Method):
 
     All other crops predict what a slow average of the network, centred and sharpened, makes of a global one. The
     teacher's temperature rises from `tau_first` to `tau_t` in a share `warmup` of the training, the momentum from `m`
-    to 1; the last layer stands still for a share `frozen`. The teacher is what is kept.
+    to 1; the last layer stands still for a share `frozen`. `norm`: BatchNorm in the head. The teacher is what is kept.
 
-    Use it with transformers (which need `dynamic_img_size: true` in the encoder's args for the small crops).
+    Use it with transformers (which need `dynamic_img_size: true` in the encoder's args for the small crops); a
+    convolutional network in a short run stays at the uniform output without `norm`.
     """
 
     unlabelled = dict(
@@ -36,6 +37,7 @@ class DINO(Method):
         hidden: int = 2048,
         dim: int = 256,
         out: int = 65536,
+        norm: bool = False,
         m: float = 0.996,
         tau_s: float = 0.1,
         tau_first: float = 0.04,
@@ -44,7 +46,7 @@ class DINO(Method):
         frozen: float = 0.01,
     ):
         super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, hidden, hidden, dim], norm=False, activation="gelu"))
+        self.online = Branch(encoder, Head([encoder.dim, hidden, hidden, dim], norm, activation="gelu"))
         self.last = Prototypes(dim, out)
         self.target, self.target_last = Ema(self.online), Ema(self.last)
         self.register_buffer("centre", torch.zeros(out))
