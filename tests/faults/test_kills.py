@@ -33,14 +33,13 @@ def test_killed_at_random(forks, template, world, name, dose):
     draw, kills, resumed, started = random.Random(name), 0, 0, time.monotonic()
     assert forks.run(stage, world(name).folder, name) == 0
     span = time.monotonic() - started
-    while kills < dose(8, 60):
+    enough = dose(2, 15) if name in TRAINED else 0  # labelling is over in a moment here: the test below aims at it
+    while kills < dose(8, 60) or resumed < enough:
         here = world(name)
         more = kill_until_done(forks, here, name, draw, span, most=6)
         kills, resumed = kills + more[0], resumed + more[1]
         assert here.digests(name) == template.digests(name)
         assert here.litter() == []
-    if name in TRAINED:  # labelling these few images is over in a moment: the test below aims at it
-        assert resumed > kills / 4, "most kills came too early to tell anything"
     print(f"{name}: {kills} kills, {resumed} of them after a save, {time.monotonic() - started:.1f} s")
 
 
