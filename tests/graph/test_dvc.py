@@ -168,11 +168,12 @@ def test_every_pretext_method_is_a_run_of_the_graph(project: Project) -> None:
 
     path = project.folder / "params.yaml"
     before, runs, knobs = path.read_text(), {}, {"monitors": 1, "steps": 2, "batch": 32}
-    tiny = {"name": "tiny", "args": {"width": 4}}
     for entry in catalogue.entries():
         if entry.family == "pretext" and entry.name != "simclr":
             views = dict.fromkeys(entry.unlabelled, "affine(10, .1)")
-            encoder = {"encoder": tiny | NEEDS[entry.name]} if entry.name in NEEDS else {}
+            encoder = (
+                {"encoder": {"name": "tiny", "args": {"width": 4}} | NEEDS[entry.name]} if entry.name in NEEDS else {}
+            )
             run = {"from": "scratch", "method": entry.name, "views": views, "knobs": SMALL.get(entry.name, {})}
             runs[entry.name] = run | knobs | encoder
     project.set(pretrain=YAML().load(path)["pretrain"] | runs)
