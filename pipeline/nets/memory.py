@@ -80,7 +80,7 @@ def rising(m: float, t: float) -> float:
     return 1 - (1 - m) * (math.cos(math.pi * t) + 1) / 2
 
 
-def ramp(first: float, last: float, t: float, share: float) -> float:
+def ramp(first: float, last: float, share: float, t: float) -> float:
     """Linear from `first` at t = 0 to `last` at t = share, and `last` from there on."""
     return first + (last - first) * t / share if t < share else last
 

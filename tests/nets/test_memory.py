@@ -165,5 +165,5 @@ def test_rising_momentum_starts_at_m_and_ends_at_one():
 
 
 def test_ramp_is_linear_and_then_flat():
-    assert [ramp(0.04, 0.08, t, 0.5) for t in (0, 0.25, 0.5, 0.9)] == pytest.approx([0.04, 0.06, 0.08, 0.08])
+    assert [ramp(0.04, 0.08, 0.5, t) for t in (0, 0.25, 0.5, 0.9)] == pytest.approx([0.04, 0.06, 0.08, 0.08])
     assert ramp(0.04, 0.08, 0, 0) == 0.08

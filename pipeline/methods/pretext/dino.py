@@ -50,8 +50,8 @@ class DINO(Method):
         self.last = Prototypes(dim, out)
         self.target, self.target_last = Ema(self.online), Ema(self.last)
         self.register_buffer("centre", torch.zeros(out))
-        self.m, self.tau_s, self.tau_t, self.frozen = m, tau_s, (tau_first, tau_t, warmup), frozen
-        self.chance = log(out)
+        self.m, self.tau_s, self.frozen, self.chance = m, tau_s, frozen, log(out)
+        self.tau_t = tau_first, tau_t, warmup
 
     @property
     def learned(self) -> Branch:
@@ -60,10 +60,9 @@ class DINO(Method):
     def step(
         self, a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor, g: Tensor, h: Tensor
     ) -> Iterator[Tensor]:
-        first, last, share = self.tau_t
         z = together(self.online, a, b) + together(self.online, c, d, e, f, g, h)
         teacher = [self.target_last(z) for z in together(self.target, a, b)]
-        p_t = [((scores - self.centre) / ramp(first, last, self.t, share)).softmax(1) for scores in teacher]
+        p_t = [((scores - self.centre) / ramp(*self.tau_t, self.t)).softmax(1) for scores in teacher]
         yield swapped(p_t, [self.last(crop, self.t < self.frozen) / self.tau_s for crop in z])
         self.centre.lerp_(torch.cat([gather(scores) for scores in teacher]).mean(0), 0.1)
         self.target.follow(self.online, rising(self.m, self.t))
