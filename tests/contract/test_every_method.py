@@ -11,6 +11,7 @@ from pipeline import catalogue, params
 from pipeline.engine import optimiser
 from pipeline.engine.monitor import Monitor
 from pipeline.errors import Collapsed, Preempted
+from pipeline.methods.method import Method
 from pipeline.nets.branch import Branch
 from pipeline.nets.memory import Ema, Frozen
 from pipeline.nets.model import load_model, save_model
@@ -104,6 +105,23 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same(entry, tmp_path):
     again = task.train(resumed, batches, tmp_path / "broken", steps)
     assert [row["step"] for row in again["history"]] == list(range(steps))
     assert again["history"] == record["history"]
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+CLUSTERING = [entry for entry in ENTRIES if entry.load().before_epoch is not Method.before_epoch]
+
+
+@pytest.mark.parametrize("entry", CLUSTERING, ids=[entry.name for entry in CLUSTERING])
+def test_stopped_in_the_middle_of_an_epoch_and_resumed_is_the_same(entry, tmp_path):
+    """What an epoch began with is state: clustering again at step 7, of an epoch that began at 5, would give others."""
+    batches, steps = task.batches(entry, batch=200, ratio=2), 12
+    assert [step for step in range(steps) if batches.starts_epoch(step)] == [0, 5, 9]
+    straight, broken, resumed = (task.method(entry, init) for init in (0, 0, 1))
+    task.train(straight, batches, tmp_path / "straight", steps)
+    with pytest.raises(Preempted):
+        task.train(broken, batches, tmp_path / "broken", steps, stop_at=7)
+    task.train(resumed, batches, tmp_path / "broken", steps)
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline import catalogue, params
-from pipeline.errors import ParamsError, Preempted
+from pipeline.errors import ParamsError
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import build_encoder
 from pipeline.nets.heads import Head
@@ -99,17 +99,6 @@ def test_the_teacher_never_changes(tmp_path):
     task.train(method, task.batches(ENTRY), tmp_path, 5, lr=0.5)
     assert all(torch.equal(value, before[name]) for name, value in method.teacher.state_dict().items())
     assert method.learned is method.online
-
-
-def test_stopped_and_resumed_across_epochs_is_the_same(tmp_path):
-    batches, steps = task.batches(ENTRY, batch=200, ratio=2), 12  # epochs begin at 0, 5, 9
-    straight, broken, resumed = (task.method(ENTRY, init) for init in (0, 0, 1))
-    task.train(straight, batches, tmp_path / "straight", steps)
-    with pytest.raises(Preempted):
-        task.train(broken, batches, tmp_path / "broken", steps, stop_at=7)
-    task.train(resumed, batches, tmp_path / "broken", steps)
-    for name, value in straight.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import torch
 
 from pipeline import catalogue, params
 from pipeline.engine import optimiser
-from pipeline.errors import ParamsError, Preempted
+from pipeline.errors import ParamsError
 from pipeline.nets.kmeans import kmeans, whitened
 from pipeline.nets.model import save_model
 from pipeline.nets.start import start_encoder
@@ -92,19 +92,6 @@ def test_the_optimiser_forgets_the_momentum_of_the_old_classifier(tmp_path):
     torch.testing.assert_close(buffers[method.classifier.bias]["momentum_buffer"], method.classifier.bias.grad)
     stem = method.online.encoder.net.bn1.bias
     assert not torch.allclose(buffers[stem]["momentum_buffer"], stem.grad)
-
-
-def test_stopped_in_the_middle_of_an_epoch_and_resumed_is_the_same(tmp_path):
-    """Assignments are state: clustering again at step 7, of an epoch that began at 5, would give others."""
-    batches, steps = task.batches(ENTRY, batch=200, ratio=2), 12
-    assert [step for step in range(steps) if batches.starts_epoch(step)] == [0, 5, 9]
-    straight, broken, resumed = (task.method(ENTRY, init) for init in (0, 0, 1))
-    task.train(straight, batches, tmp_path / "straight", steps)
-    with pytest.raises(Preempted):
-        task.train(broken, batches, tmp_path / "broken", steps, stop_at=7)
-    task.train(resumed, batches, tmp_path / "broken", steps)
-    for name, value in straight.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 @pytest.mark.slow

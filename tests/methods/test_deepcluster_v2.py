@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline import catalogue
-from pipeline.errors import ParamsError, Preempted
+from pipeline.errors import ParamsError
 from pipeline.losses import unit
 from pipeline.nets.branch import together
 from tests.contract import small_task as task
@@ -92,17 +92,6 @@ def test_memory_is_made_in_the_constructor_and_is_state():
     """solo-learn makes it when training starts, and cannot load it again (`Unexpected key(s)`)."""
     assert {"bank", "clusters", "prototypes"} <= task.method(ENTRY).state_dict().keys()
     assert not any(name.startswith("prototypes") for name, _ in task.method(ENTRY).named_parameters())
-
-
-def test_stopped_in_the_middle_of_an_epoch_and_resumed_is_the_same(tmp_path):
-    batches, steps = task.batches(ENTRY, batch=200, ratio=2), 12  # epochs begin at 0, 5, 9
-    straight, broken, resumed = (task.method(ENTRY, init) for init in (0, 0, 1))
-    task.train(straight, batches, tmp_path / "straight", steps)
-    with pytest.raises(Preempted):
-        task.train(broken, batches, tmp_path / "broken", steps, stop_at=7)
-    task.train(resumed, batches, tmp_path / "broken", steps)
-    for name, value in straight.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 @pytest.mark.slow
