@@ -38,7 +38,7 @@ BATCH, SIZE, IMAGES = 256, 32, 1536
 
 def teacher(name: str, device: torch.device) -> Branch:
     seed.everything(0)
-    encoder = build_encoder(params.Encoder(name=name), 3, SIZE)
+    encoder = build_encoder(params.Encoder(name=name), 3, SIZE, [0.5] * 3, [0.25] * 3)
     return Branch(encoder, Head([encoder.dim, 10])).to(device).to(memory_format=torch.channels_last).eval()
 
 

@@ -43,7 +43,7 @@ MEAN, STD = (0.5,) * 3, (0.25,) * 3
 
 def network(device: torch.device) -> SimCLR:
     seed.everything(0)
-    encoder = build_encoder(params.Encoder(name="resnet18_small"), 3, SIZE)
+    encoder = build_encoder(params.Encoder(name="resnet18_small"), 3, SIZE, [0.5] * 3, [0.25] * 3)
     return SimCLR(encoder).to(device, memory_format=torch.channels_last)
 
 

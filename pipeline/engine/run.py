@@ -21,7 +21,8 @@ from pipeline.engine.fit import Record, fit
 from pipeline.engine.inputs import Inputs
 from pipeline.engine.progress import progress
 from pipeline.methods.method import Method
-from pipeline.nets.model import parameters, save_model
+from pipeline.nets.encoder import build_encoder
+from pipeline.nets.model import load_model, parameters, save_model
 from pipeline.nets.start import start_encoder
 from pipeline.params import Params, Training
 
@@ -96,12 +97,15 @@ def run(task: Task, params: Params, root: Path) -> None:
 def _method(task: Task, params: Params, inputs: Inputs, root: Path) -> Method:
     page = inputs.page
     seed.everything(params.seed, "init", task.name)
-    chosen = params.encoder_of(task.training)
+    chosen, images = params.encoder_of(task.training), (page.channels, page.size, page.mean, page.std)
     start = root / "models" / task.start
-    encoder = start_encoder(chosen, page.channels, page.size, page.mean, page.std, start, task.layer)
+    given: dict[str, Any] = {"classes": len(page.classes), "images": inputs.count}
+    if "teacher" in task.entry.given:
+        given["teacher"], encoder = load_model(start).branch, build_encoder(chosen, *images)
+    else:
+        encoder = start_encoder(chosen, *images, start, task.layer)
     if task.frozen:
         encoder.freeze()
-    given = {"classes": len(page.classes), "images": inputs.count}
     method = task.entry.load()(encoder, **task.training.knobs, **{name: given[name] for name in task.entry.given})
     if ranks.world() > 1 and torch.cuda.is_available():  # on a CPU there is no synchronised BatchNorm
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline.errors import ParamsError
 from pipeline.nets.depth import depths
 from pipeline.nets.heads import Head
+from pipeline.nets.maps import feature_maps
 from pipeline.nets.multiview import MultiView
 from pipeline.nets.parts import layer_norms
 from pipeline.nets.small import NETWORKS
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline import params
 
 # Arguments of timm's factory that are decided elsewhere, or that would fetch or unpickle weights.
-SET_HERE = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "features_only", "global_pool", "cache_dir",
+SET_HERE = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "features_only", "cache_dir",
             "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "device", "dtype")  # fmt: skip
 
 
@@ -37,6 +38,13 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.neck(self.net(x)))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What every stage gives, from the image up, (B, C, h, w) each; for a transformer every block is a stage.
+
+        Raises ParamsError for a network of timm that does not show it.
+        """
+        return feature_maps(self.net, x)
 
     def keep(self, head: nn.Module, layers: int) -> Encoder:
         """Make the first `layers` hidden layers of a projection head part of this encoder, as SimCLRv2 does.
@@ -146,19 +154,15 @@ def build_encoder(
     params: params.Encoder,
     channels: int,
     size: int,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> Encoder:
     """The encoder that params.yaml asks for: weights from torch's global generator, or from a local safetensors file.
 
-    mean, std: how its images are normalised; one that `sees` groups of channels must know, to find the colours again.
-    Raises ParamsError for a name or arguments that make no network, BadData for a weights file of another one.
+    mean, std: how its images are normalised, for whoever wants their colours back. Raises ParamsError for a name or
+    arguments that make no network, BadData for a weights file of another one.
     """
-    spec = shape(params, channels, size)
-    if params.sees:
-        if mean is None or std is None:
-            raise TypeError("an encoder that sees groups of channels must know how its images are normalised")
-        spec |= {"mean": list(mean), "std": list(std)}
+    spec = shape(params, channels, size) | {"mean": list(mean), "std": list(std)}
     encoder = rebuild(spec | {"drop": params.drop, "drop_path": params.drop_path, "neck": None})
     if params.weights:
         load_weights(encoder.net, Path(params.weights))

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ParamsError
-from pipeline.losses import everyone, own
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.evaluating import evaluating
+from pipeline.nets.luck import Luck
 
 
 def cut(images: Tensor, patch: int, stride: int) -> Tensor:
@@ -38,31 +38,25 @@ class PatchNoise(nn.Module):
     """Each patch changed by itself, so that neighbours are not known by their colour and light.
 
     With probability `flip` mirrored; with probability `drop` all but one of its colours at the mean (Henaff et al.
-    2019, arXiv:1905.09272, section 3.1: color dropping); contrast and brightness off by up to `jitter`. What is random
-    is drawn for the global batch from the seed in its state: the number of processes changes nothing. Call `turn()`
+    2019, arXiv:1905.09272, section 3.1: color dropping); contrast and brightness off by up to `jitter`. Call `turn()`
     after the yield.
     """
 
-    seed: Tensor
-
     def __init__(self, flip: float, drop: float, jitter: float) -> None:
         super().__init__()
-        self.flip, self.drop, self.jitter = flip, drop, jitter
-        self.register_buffer("seed", torch.randint(2**62, ()))
+        self.flip, self.drop, self.jitter, self.luck = flip, drop, jitter, Luck()
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, G, G, C, p, p), normalised -> the same shape."""
-        batch, *grid, channels = patches.shape[:4]
-        drawn = torch.rand(everyone(batch), *grid, 5, generator=torch.Generator().manual_seed(int(self.seed)))
-        flip, drop, keep, contrast, brightness = own(drawn).to(patches.device)[..., None, None, None].unbind(3)
+        grid, channels = patches.shape[1:3], patches.shape[3]
+        flip, drop, keep, contrast, brightness = self.luck(patches, *grid, 5)[..., None, None, None].unbind(3)
         patches = torch.where(flip < self.flip, patches.flip(-1), patches)
         kept = (keep * channels).long() == torch.arange(channels, device=patches.device).view(-1, 1, 1)
         patches = torch.where((drop < self.drop) & (channels > 1) & ~kept, 0, patches)
         return patches * (1 + self.jitter * (2 * contrast - 1)) + self.jitter * (2 * brightness - 1)
 
-    @torch.no_grad()
     def turn(self) -> None:
-        self.seed += 1
+        self.luck.turn()
 
 
 class PixelCNN(nn.Module):

@@ -68,10 +68,14 @@ class SmallResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_features), or (B, num_classes)."""
-        x = self.bn1(self.conv1(x)).relu()
+        return self.fc(self.maps(x)[-1].mean((2, 3)))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Of the stem and of each stage, (B, C, h, w)."""
+        seen = [self.bn1(self.conv1(x)).relu()]
         for stage in self.stages:
-            x = getattr(self, stage)(x)
-        return self.fc(x.mean((2, 3)))
+            seen.append(getattr(self, stage)(seen[-1]))
+        return seen
 
 
 def tiny(width: int = 16, stem_stride: int = 2, **arguments: Any) -> SmallResNet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def gap(side: int, grid: int) -> int:
@@ -33,26 +33,3 @@ def turned(images: Tensor, quarters: Tensor) -> Tensor:
     """Each image (B, C, H, H) turned counter-clockwise by its number (B,) of quarters, 0 to 3."""
     ways = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
     return ways[quarters, torch.arange(len(images), device=images.device)]
-
-
-class Luck(nn.Module):
-    """Random numbers in [0, 1) for each image, others in each step: (B, ...) of a shape (...).
-
-    They are rows of a table that is drawn once, chosen by the image's index and the step, so that it does not matter
-    which process sees the image. Read them before the yield, `turn()` after it.
-    """
-
-    table: Tensor
-    steps: Tensor
-
-    def __init__(self, *shape: int, rows: int = 1999) -> None:
-        super().__init__()
-        self.register_buffer("table", torch.rand(rows, *shape))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, index: Tensor) -> Tensor:
-        return self.table[(index + self.steps) % len(self.table)]
-
-    @torch.no_grad()
-    def turn(self) -> None:
-        self.steps += 1

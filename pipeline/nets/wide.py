@@ -73,7 +73,11 @@ class WideResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_features), or (B, num_classes)."""
-        x = self.conv1(x)
+        return self.fc(self.maps(x)[-1].mean((2, 3)))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Of the stem and of each stage, (B, C, h, w); the last one behind the norm that follows it."""
+        seen = [self.conv1(x)]
         for stage in self.stages:
-            x = getattr(self, stage)(x)
-        return self.fc(leaky_relu(self.bn(x), SLOPE).mean((2, 3)))
+            seen.append(getattr(self, stage)(seen[-1]))
+        return [*seen[:-1], leaky_relu(self.bn(seen[-1]), SLOPE)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from pipeline.engine.checkpoint import Checkpoint
 from pipeline.engine.fit import Record, fit
 from pipeline.engine.signals import Stop
 from pipeline.methods.method import Method
-from pipeline.nets.encoder import build_encoder
+from pipeline.nets.branch import Branch
+from pipeline.nets.encoder import Encoder, build_encoder
 from pipeline.score.features import embed
 from pipeline.views.normalise import Normalise
 from pipeline.views.view import View
 
 CPU = torch.device("cpu")
 MEAN, STD = [0.3], [0.37]
-GIVEN = {"classes": 10, "images": 1797}
 NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}, "cpc_v2": {"norm": "layer"}}
 """what `encoder` must say for a method that does not work with every encoder"""
 SMALL: dict[str, dict[str, Any]] = {
@@ -64,11 +65,26 @@ def digits() -> tuple[Tensor, Tensor]:
     return pixels[order], torch.from_numpy(loaded.target).long()[order]
 
 
+def encoder(width: int = 4, **fields: Any) -> Encoder:
+    """`fields` of params.Encoder."""
+    return build_encoder(params.Encoder(**{"args": {"width": width}} | fields), 1, 8, MEAN, STD)
+
+
+def teacher(entry: Entry) -> Branch:
+    """What a run of another method would have left for it."""
+    return Branch(encoder(), nn.Identity())
+
+
 def method(entry: Entry, init: int = 0, width: int = 4, **knobs: Any) -> Method:
     seed.everything(init, "init")
-    chosen = params.Encoder(name="tiny", args={"width": width}, **NEEDS.get(entry.name, {}))
-    encoder = build_encoder(chosen, 1, 8, MEAN, STD)
-    made = entry.load()(encoder, **{name: GIVEN[name] for name in entry.given}, **SMALL.get(entry.name, {}) | knobs)
+    given: dict[str, Callable[[], Any]] = {
+        "classes": lambda: 10,
+        "images": lambda: 1797,
+        "teacher": lambda: teacher(entry),
+    }
+    asked = {name: given[name]() for name in entry.given}
+    online = encoder(width, **NEEDS.get(entry.name, {}))
+    made = entry.load()(online, **asked, **SMALL.get(entry.name, {}) | knobs)
     made.t = 0.5
     return made.train()
 

@@ -37,4 +37,4 @@ def batches(pixels):
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return build_encoder(params.Encoder(args={"width": 4}, drop=0.1), 1, 8)
+    return build_encoder(params.Encoder(args={"width": 4}, drop=0.1), 1, 8, [0.5], [0.25])

@@ -46,7 +46,7 @@ def a_model(folder: Path, seed: int) -> None:
     from pipeline.nets.model import save_model
 
     torch.manual_seed(seed)
-    encoder = build_encoder(params.Encoder(args={"width": 8}), 1, 8)
+    encoder = build_encoder(params.Encoder(args={"width": 8}), 1, 8, [0.5], [0.25])
     with files.publish(folder / "model") as inside:
         save_model(inside, Branch(encoder, nn.Identity()), {"kind": "encoder", "stage": "a", "classes": ["a", "b"]})
 

@@ -77,7 +77,7 @@ ATTACKS = {
 def folder(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model")
-    encoder = build_encoder(params.Encoder(name="tiny", args={"width": 4}), 3, 8)
+    encoder = build_encoder(params.Encoder(name="tiny", args={"width": 4}), 3, 8, [0.5] * 3, [0.25] * 3)
     save_model(folder, Branch(encoder, Head([16, 3])), {"kind": "classifier", "classes": ["a", "b", "c"]})
     return folder
 

@@ -5,14 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import catalogue, params
+from pipeline import catalogue
 from pipeline.errors import ParamsError
 from pipeline.nets.branch import Branch
-from pipeline.nets.encoder import build_encoder
 from pipeline.nets.heads import Head
 from pipeline.nets.kmeans import kmeans
-from pipeline.nets.model import save_model
-from pipeline.nets.start import start_encoder
+from pipeline.nets.model import load_model, save_model
 from tests.contract import small_task as task
 from tests.test_losses import oracle_cross_entropy
 
@@ -66,8 +64,8 @@ def test_they_are_made_once(tmp_path):
     assert looked == [method.teacher]
 
 
-def test_the_student_starts_from_other_weights_than_the_teacher():
-    """Of the same shape, and drawn as any encoder is: by the seed of the run."""
+def test_the_student_starts_from_weights_of_its_own():
+    """Drawn as any encoder is, by the seed of the run."""
     teacher, student = (net.state_dict() for net in (task.method(ENTRY).teacher.net, task.method(ENTRY).online.encoder))
     assert {k: v.shape for k, v in teacher.items()} == {k: v.shape for k, v in student.items()}
     for name, weight in teacher.items():
@@ -76,21 +74,18 @@ def test_the_student_starts_from_other_weights_than_the_teacher():
             assert student[name].std().item() == pytest.approx(weight.std().item(), rel=0.4), name
 
 
-def test_the_student_of_a_run_learns_from_the_encoder_of_another(tmp_path):
-    """As `pretrain.<run>.from` hands it over: with the layers of a head that were kept, where some were."""
-    chosen = params.Encoder(name="tiny", args={"width": 4}, drop=0.2)
-    first = build_encoder(chosen, 1, 8, task.MEAN, task.STD)
+def test_a_student_of_another_shape_learns_from_the_encoder_of_another_run(tmp_path):
+    """As `pretrain.<run>.from` hands it over: knowledge transfer by clustering (arXiv:1805.00385)."""
+    first = task.encoder(drop=0.2)
     first(torch.randn(8, 1, 8, 8))  # statistics that are not the initial ones
-    save_model(tmp_path / "rotation", Branch(first, Head([16, 12, 4])), {"kind": "encoder", "stage": "rotation"})
-    encoder = start_encoder(chosen, 1, 8, task.MEAN, task.STD, tmp_path / "rotation", layer=1)
-    method = ENTRY.load()(encoder, images=1797, k=30).train()
+    save_model(tmp_path / "jigsaw", Branch(first, Head([16, 12, 4])), {"kind": "encoder", "stage": "jigsaw"})
+    teacher = load_model(tmp_path / "jigsaw").branch
+    method = ENTRY.load()(task.encoder(width=6), teacher=teacher, images=1797, k=30).train()
     assert not method.teacher.net.training and method.online.training
-    assert method.online.encoder.spec == encoder.spec and method.classifier.in_features == 12
+    assert method.online.encoder.dim == method.classifier.in_features == 24
     x = torch.randn(2, 1, 8, 8)
-    expected = Head([16, 12, 4])
-    expected.load_state_dict(torch.nn.Sequential(*encoder.neck, nn.Linear(12, 4)).state_dict())
     with torch.no_grad():
-        torch.testing.assert_close(method.teacher(x), expected.first(1).eval()(first.net.eval()(x)))
+        torch.testing.assert_close(method.teacher(x), first.eval()(x))
 
 
 def test_the_teacher_never_changes(tmp_path):

@@ -19,7 +19,9 @@ BATCHNORM = nn.modules.batchnorm._BatchNorm
 def cpc(size=16, channels=3, norm="layer", **knobs):
     """Patches of 8, 4 apart, in 16 pixels: a grid of 3; rows are predicted from the one or two above."""
     torch.manual_seed(0)
-    encoder = build_encoder(params.Encoder(args={"width": 2}, norm=norm), channels, size)
+    encoder = build_encoder(
+        params.Encoder(args={"width": 2}, norm=norm), channels, size, [0.5] * channels, [0.25] * channels
+    )
     return ENTRY.load()(encoder, **{"skip": 0, "steps": 2, "dim": 4, "hidden": 6} | knobs)
 
 
@@ -124,7 +126,7 @@ def test_a_grid_that_is_too_small_for_the_predictions(knobs, says):
 @pytest.mark.slow  # timm takes seconds to import
 def test_an_encoder_of_one_image_size_cannot_see_patches():
     args = {"patch_size": 4, "depth": 1}
-    encoder = build_encoder(params.Encoder(name="vit_tiny_patch16_224", args=args), 3, 32)
+    encoder = build_encoder(params.Encoder(name="vit_tiny_patch16_224", args=args), 3, 32, [0.5] * 3, [0.25] * 3)
     with pytest.raises(ParamsError, match="cannot see patches of 8 pixels"):
         ENTRY.load()(encoder)
 

@@ -161,7 +161,7 @@ def test_our_networks_need_neither_timm_nor_torchvision():
     code = (
         "import sys; from pipeline import params; from pipeline.nets.encoder import build_encoder;"
         "from pipeline.nets.small import NETWORKS;"
-        "[build_encoder(params.Encoder(name=n), 3, 8).depths for n in NETWORKS];"
+        "[build_encoder(params.Encoder(name=n), 3, 8, [0.5] * 3, [0.25] * 3).depths for n in NETWORKS];"
         "print({'timm', 'torchvision', 'sklearn'} & {*sys.modules})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -93,7 +93,7 @@ def test_two_processes_write_the_same_bytes(tmp_path):
         from pipeline.nets.heads import Head
         from pipeline.nets.model import save_model
         torch.manual_seed(0)
-        encoder = build_encoder(params.Encoder(name="tiny", args={"width": 4}), 3, 8)
+        encoder = build_encoder(params.Encoder(name="tiny", args={"width": 4}), 3, 8, [0.5] * 3, [0.25] * 3)
         save_model(sys.argv[1], Branch(encoder, Head([16, 8, 2])), {"kind": "classifier", "classes": ["b", "a"]})
     """
     written = []

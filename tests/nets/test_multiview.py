@@ -77,11 +77,6 @@ def test_groups_that_are_not_there(channels, sees, says):
         made(channels, sees=sees)
 
 
-def test_colours_are_not_guessed():
-    with pytest.raises(TypeError, match="normalised"):
-        build_encoder(chosen(sees=["L", "ab"]), 3, 8)
-
-
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_encoder_goes_on(options, tmp_path):
     """Saved, loaded, and started from: the same features, and another encoder is refused."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.nets.tiles import Luck, gap, tiles, turned
+from pipeline.nets.tiles import gap, tiles, turned
 
 
 @pytest.fixture
@@ -68,16 +68,3 @@ def test_turned_is_rot90_image_by_image(draw):
     images, quarters = torch.randn(8, 3, 6, 6, generator=draw), torch.tensor([0, 1, 2, 3, 3, 2, 1, 0])
     expected = torch.stack([image.rot90(int(k), (1, 2)) for image, k in zip(images, quarters, strict=True)])
     assert torch.equal(turned(images, quarters), expected)
-
-
-def test_luck_goes_by_image_and_step_and_not_by_place_in_the_batch():
-    luck = Luck(9, 4, rows=50)
-    index = torch.tensor([3, 17, 40, 1790])
-    first = luck(index)
-    assert first.shape == (4, 9, 4) and (first >= 0).all() and (first < 1).all()
-    assert torch.equal(luck(index.flip(0)), first.flip(0)) and torch.equal(luck(index[2:]), first[2:])
-    luck.turn()
-    assert not torch.equal(luck(index), first)
-    again = Luck(9, 4, rows=50)
-    again.load_state_dict(luck.state_dict())
-    assert torch.equal(again(index), luck(index))

@@ -9,8 +9,9 @@ from pipeline.methods.method import Method
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.heads import Head
+from pipeline.nets.luck import Luck
 from pipeline.nets.memory import MemoryBank, Turns
-from pipeline.nets.tiles import Luck, tiles, turned
+from pipeline.nets.tiles import tiles, turned
 from pipeline.views.recipes import PIRL_IMAGE, PIRL_MOVED
 
 
@@ -42,12 +43,12 @@ class PIRL(Method):
         super().__init__()
         self.online, n = Branch(encoder, Head([encoder.dim, dim])), 1 if transforms == "rotation" else grid**2
         self.part, self.joined = nn.Linear(encoder.dim, dim), nn.Linear(n * dim, dim) if n > 1 else nn.Identity()
-        self.bank, self.noise, self.luck = MemoryBank(images, dim), Turns(images, negatives), Luck(n, 4)
-        self.transforms, self.m, self.tau, self.lam = transforms, m, tau, lam
+        self.bank, self.noise, self.luck = MemoryBank(images, dim), Turns(images, negatives), Luck()
+        self.transforms, self.parts, self.m, self.tau, self.lam = transforms, n, m, tau, lam
         self.chance = log1p(self.noise.size) + self.noise.size * log1p(1 / self.noise.size)
 
-    def transformed(self, x: Tensor, index: Tensor) -> Tensor:
-        luck = self.luck(index)
+    def transformed(self, x: Tensor) -> Tensor:
+        luck = self.luck(x, self.parts, 4)
         parts = x[:, None] if self.transforms == "rotation" else tiles(x, luck[..., 0].argsort(1), luck[..., 1:3])
         flat = parts.flatten(0, 1)
         if self.transforms != "jigsaw":
@@ -55,7 +56,7 @@ class PIRL(Method):
         return self.joined(self.part(self.online.encoder(flat)).view(len(x), -1))
 
     def step(self, image: Tensor, moved: Tensor, index: Tensor) -> Iterator[Tensor]:
-        f, g = unit(self.online(image)), unit(self.transformed(moved, index))
+        f, g = unit(self.online(image)), unit(self.transformed(moved))
         rows = self.noise.rows()
         bank = self.bank.rows[index], self.bank.rows[rows], self.tau, index[:, None] == rows
         yield self.lam * nce_among(g, *bank) + (1 - self.lam) * nce_among(f, *bank)
