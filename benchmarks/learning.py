@@ -2,29 +2,36 @@
 
 python benchmarks/learning.py params.yaml 5                              digits, the demo itself
 python benchmarks/learning.py benchmarks/cifar5k.yaml 3 -S data.source=FOLDER
-python benchmarks/learning.py benchmarks/methods_digits.yaml 3           every pretext method, and no student
-python benchmarks/learning.py benchmarks/methods_cifar5k.yaml 3 -S data.source=FOLDER
+python benchmarks/learning.py benchmarks/methods_digits.yaml 3 -j 2      every pretext method, and no student
+python benchmarks/learning.py benchmarks/methods_digits.yaml 3 -j 2 --only moco,dino
 
-Each seed draws its own split, labels and weights. Prints a table, and writes it into docs/results.md and README.md. The
-cost of a run is its training time per image over that of the run `simclr`.
+Each seed draws its own split, labels and weights. What was measured is kept in benchmarks/measured/, model by model and
+seed by seed, so that `--only` (with what these runs build on) can renew some rows; the table goes into docs/results.md
+and README.md. `-j`: seeds that run at the same time, one thread each. The cost of a run is its training time per image
+over that of the run `simclr` of the same seed.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import multiprocessing
 import os
 import re
 import statistics
-import sys
 import tempfile
-import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pipeline import files
 from pipeline.device import choose, machine
+from pipeline.errors import Collapsed, Diverged
+from pipeline.params import Params
 from stages.command import read
 from stages.distill import distill
 from stages.evaluate import evaluate
@@ -36,44 +43,68 @@ from stages.scratch import scratch
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
+SHOWN = {"top1": ("top-1, %", 100), "linear": ("linear probe, %", 100), "knn": ("kNN, %", 100), "ece": ("ECE, %", 100),
+         "cost": ("cost", 1)}  # fmt: skip
+Scores = dict[str, dict[str, Any]]
 
 
-def run(file: Path, sets: list[str]) -> dict[str, dict[str, float]]:
-    """Every stage in this process, in an empty folder; the metrics of each model."""
-    p = read(file, sets)
-    common = {"sets": sets, "params": file}
+def run(seed: int, file: Path, sets: list[str], only: list[str], threads: int) -> Scores:
+    """Every stage in this process, in an empty folder; the metrics of each model, or why it has none."""
+    torch.set_num_threads(threads)
+    sets = [*sets, f"seed={seed}", f"data.seed={seed}"]
+    p, common, scores = read(file, sets), {"sets": sets, "params": file}, {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         prepare(**common)
         scratch(**common)
-        for name in p.pretrain:
-            pretrain(name, **common)
-        finetune(baseline=True, **common)
-        if p.finetune.start != "scratch":
-            finetune(baseline=False, **common)
-        for name in p.rounds:
-            label(name, **common)
-            distill(name, **common)
-        models = [name for name in p.models if Path("data/models", name).exists()]
-        for name in models:
+        for name in needed(p, only):
+            try:
+                pretrain(name, **common)
+            except (Collapsed, Diverged) as error:
+                scores[name] = {"stopped": str(error)}
+        if not only:
+            finetune(baseline=True, **common)
+            if p.finetune.start != "scratch":
+                finetune(baseline=False, **common)
+            for name in p.rounds:
+                label(name, **common)
+                distill(name, **common)
+        for name in [name for name in p.models if Path("data/models", name).exists()]:
             evaluate(name, **common)
-        scores = {name: files.read_json(f"data/scores/{name}/metrics.json") for name in models}
-        for name in p.pretrain:
-            scores[name]["cost"] = cost(name) / cost("simclr")
-        return scores
+            metrics = files.read_json(f"data/scores/{name}/metrics.json")
+            scores[name] = {key: metrics[key] for key in ("n", *SHOWN) if key in metrics}
+        for name in scores.keys() & p.pretrain.keys():
+            if "simclr" in scores and "stopped" not in scores[name]:
+                scores[name]["cost"] = seconds(name) / seconds("simclr")
+    return scores
 
 
-def cost(run: str) -> float:
-    """Seconds per image."""
+def needed(p: Params, only: list[str]) -> list[str]:
+    """The pretraining runs to train, in order: `only` those, what they build on, and simclr for the cost."""
+    wanted = {*only, "simclr"} if only else {*p.pretrain}
+    for name in reversed(p.pretrain):
+        if name in wanted:
+            wanted.add(p.pretrain[name].start)
+    return [name for name in p.pretrain if name in wanted]
+
+
+def seconds(run: str) -> float:
+    """Per image."""
     return 1 / files.read_json(f"data/times/{run}.json")["images_per_second"]
 
 
-def table(scores: list[dict[str, dict[str, float]]]) -> str:
-    lines = ["| model | top-1, % | linear probe, % | kNN, % | ECE, % | cost |", "|---|---|---|---|---|---|"]
-    shown = {"top1": 100, "linear": 100, "knn": 100, "ece": 100, "cost": 1}
-    for name in scores[0]:
-        columns = ([by * s[name][key] for s in scores if key in s[name]] for key, by in shown.items())
-        cells = [_spread(column) for column in columns]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+def table(measured: dict[str, Scores], models: list[str]) -> str:
+    """One line a model, over its seeds: {model: {seed: metrics}} -> Markdown."""
+    models = [name for name in models if name in measured]
+    shown = {
+        key: how for key, how in SHOWN.items() if any(key in s for name in models for s in measured[name].values())
+    }
+    lines = [f"| model | {' | '.join(title for title, _ in shown.values())} |", "|---" * (len(shown) + 1) + "|"]
+    for name in models:
+        seeds = measured[name].values()
+        cells = [_spread([by * s[key] for s in seeds if key in s]) for key, (_, by) in shown.items()]
+        stopped = [s["stopped"].split(":")[0] for s in seeds if "stopped" in s]
+        note = f" (stopped on {len(stopped)} of {len(seeds)} seeds: {stopped[0]})" if stopped else ""
+        lines.append(f"| {name}{note} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -92,23 +123,34 @@ def write(name: str, text: str) -> None:
 
 
 def main() -> None:
-    file, seeds = Path(sys.argv[1]).resolve(), int(sys.argv[2])
-    extra = [value for flag, value in zip(sys.argv[3:], sys.argv[4:], strict=False) if flag == "-S"]
-    started, scores = time.monotonic(), []
-    for seed in range(seeds):
-        scores.append(run(file, [*extra, f"seed={seed}", f"data.seed={seed}"]))
-        shares = {name: m.get("top1", m.get("linear", 0)) for name, m in scores[-1].items()}
-        print(f"seed {seed}:", {name: f"{share:.1%}" for name, share in shares.items()}, flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("seeds", type=int)
+    parser.add_argument("-S", dest="sets", action="append", default=[])
+    parser.add_argument("-j", dest="jobs", type=int, default=1)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[])
+    asked = parser.parse_args()
+    file, threads = asked.file.resolve(), 1 if asked.jobs > 1 else torch.get_num_threads()
+    name = "digits" if file.name == "params.yaml" else file.stem
+    kept = ROOT / "benchmarks" / "measured" / f"{name}.json"
+    measured = files.read_json(kept)["models"] if kept.exists() else {}
+    one = partial(run, file=file, sets=asked.sets, only=asked.only, threads=threads)
+    with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as workers:
+        for seed, scores in enumerate(workers.map(one, range(asked.seeds))):
+            for model, metrics in scores.items():
+                measured.setdefault(model, {})[str(seed)] = metrics
+            print(f"seed {seed}:", {model: m.get("top1", m.get("linear")) for model, m in scores.items()}, flush=True)
     host = machine(choose("auto"))
-    minutes = (time.monotonic() - started) / 60 / seeds
+    n = next(iter(measured["scratch"].values()))["n"]
     text = (
-        f"{table(scores)}\n\n{seeds} seeds (split, labels, weights), mean ± standard deviation, last step, "
-        f"n = {scores[0]['baseline']['n']} test images; {minutes:.1f} minutes a seed on {host['cpu']}, "
-        f"{host['cores']} cores, {host['device']}, torch {torch.__version__}; {datetime.now(UTC):%Y-%m-%d}."
+        f"{table(measured, read(file, asked.sets).models)}\n\n{asked.seeds} seeds (split, labels, weights), mean ± "
+        f"standard deviation, last step, n = {n} test images; {host['cpu']}, {threads} of {host['cores']} cores a "
+        f"seed, {host['device']}, torch {torch.__version__}; {datetime.now(UTC):%Y-%m-%d}."
     )
     print(text)
     if not os.environ.get("DRY"):
-        write("digits" if file.name == "params.yaml" else file.stem, text)
+        files.write_json(kept, {"machine": host, "models": measured})
+        write(name, text)
 
 
 if __name__ == "__main__":
