@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from pipeline.errors import ParamsError
+from pipeline.nets.evaluating import evaluating
 from pipeline.nets.multiview import MultiView
 from pipeline.nets.small import SmallResNet
 from pipeline.nets.wide import WideResNet
+
+if TYPE_CHECKING:
+    from pipeline.nets.encoder import Encoder
 
 
 def feature_maps(net: nn.Module, x: Tensor) -> list[Tensor]:
@@ -25,3 +31,10 @@ def feature_maps(net: nn.Module, x: Tensor) -> list[Tensor]:
     if not hasattr(net, "forward_intermediates"):
         raise ParamsError(f"{type(net).__name__} does not show the maps of its stages; choose another encoder")
     return net.forward_intermediates(x, norm=True, intermediates_only=True)  # type: ignore[operator]
+
+
+def last_channels(encoder: Encoder) -> int:
+    """How many channels the last map has."""
+    size = encoder.spec["size"]
+    with evaluating(encoder), torch.no_grad():
+        return encoder.maps(torch.zeros(2, encoder.spec["channels"], size, size))[-1].shape[1]

@@ -21,15 +21,31 @@ from pipeline.engine.signals import Stop
 from pipeline.methods.method import Method
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import Encoder, build_encoder
+from pipeline.nets.heads import Head
 from pipeline.score.features import embed
 from pipeline.views.normalise import Normalise
 from pipeline.views.view import View
 
 CPU = torch.device("cpu")
 MEAN, STD = [0.3], [0.37]
-NEEDS: dict[str, dict[str, Any]] = {"cmc": {"sees": ["L", "edges"]}, "cpc_v2": {"norm": "layer"}}
+VIT = {"patch_size": 2, "embed_dim": 24, "depth": 2, "num_heads": 2, "class_token": False, "global_pool": "avg"}
+TRANSFORMER = {"name": "vit_tiny_patch16_224", "args": VIT}
+TOKENIZER = {"args": {"width": 8, "stem_stride": 1, "stages": 2}}
+"""a map of 4x4, as the patches of the transformer"""
+NEEDS: dict[str, dict[str, Any]] = {
+    "beit": TRANSFORMER,
+    "dvae": TOKENIZER,
+    "mae": TRANSFORMER,
+    "cmc": {"sees": ["L", "edges"]},
+    "colorization": {"sees": ["L"]},
+    "cpc_v2": {"norm": "layer"},
+}
 """what `encoder` must say for a method that does not work with every encoder"""
+COLOURED = ("colorization",)
+"""methods that predict colours: they see the digits tinted"""
 SMALL: dict[str, dict[str, Any]] = {
+    "dvae": {"vocab": 32, "dim": 16, "hidden": 16, "beta": 0.5},
+    "mae": {"dim": 16, "depth": 1, "heads": 2},
     "cpc_v2": {"patch": 6, "stride": 1, "skip": 0, "steps": 2, "dim": 16, "hidden": 16, "scale": 1.0},
     "barlow_twins": {"dim": 32, "redundancy": 0.1},
     "byol": {"hidden": 128, "dim": 32, "m": 0.97},
@@ -41,7 +57,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "moco": {"size": 512},
     "moco_v2": {"size": 512},
     "moco_v3": {"hidden": 64, "dim": 32},
+    "jigsaw": {"grid": 2, "permutations": 24, "part": 32, "hidden": 64},
+    "jigsaw_pp": {"grid": 2, "permutations": 24, "replaced": 1, "part": 32, "hidden": 64},
     "pirl": {"negatives": 256, "grid": 2},
+    "relative_position": {"hidden": 64},
     "simclr_v2": {"memory": 128},
     "simsiam": {"dim": 64, "hidden": 16},
     "swav": {"hidden": 32, "dim": 16, "prototypes": 30, "queue": 64},
@@ -52,26 +71,49 @@ GENTLE = "affine(15, .125, .8, 1.2, 10)"
 """for 8 pixels: the recipes of the papers leave too little of a digit"""
 LABELLED, VAL = slice(0, 200), slice(200, 600)
 TRANSFORM = Normalise(MEAN, STD)
+"""of grey digits, and of each channel of tinted ones"""
 
 
 @cache
-def digits() -> tuple[Tensor, Tensor]:
-    """uint8 (1797, 1, 8, 8) and classes (1797,), in an order that mixes the writers."""
+def digits(channels: int = 1) -> tuple[Tensor, Tensor]:
+    """uint8 (1797, channels, 8, 8) and classes (1797,), in an order that mixes the writers; 3 channels: `tinted`."""
     from sklearn.datasets import load_digits
 
     loaded = load_digits()
     order = torch.randperm(len(loaded.target), generator=torch.Generator().manual_seed(0))
     pixels = (torch.from_numpy(loaded.images) * (255 / 16)).round().to(torch.uint8)[:, None]
-    return pixels[order], torch.from_numpy(loaded.target).long()[order]
+    shown = tinted(pixels[order]) if channels == 3 else pixels[order]
+    return shown, torch.from_numpy(loaded.target).long()[order]
 
 
-def encoder(width: int = 4, **fields: Any) -> Encoder:
+def tinted(pixels: Tensor) -> Tensor:
+    """Grey digits (N, 1, 8, 8) in colours that their shapes tell, and nothing else.
+
+    The more of the ink is to the right, the redder; below, the greener; along the falling diagonal, the bluer.
+    """
+    ink = pixels.float() / pixels.sum((2, 3), keepdim=True)
+    x = torch.arange(8.0) - 3.5
+    centred = torch.stack([x.expand(8, 8), x[:, None].expand(8, 8), x * x[:, None]])
+    moments = (ink * centred).sum((2, 3))
+    ranks = moments.argsort(0).argsort(0) / (len(pixels) - 1)
+    return (pixels * ranks[:, :, None, None]).round().to(torch.uint8)
+
+
+def channels(entry: Entry) -> int:
+    return 3 if entry.name in COLOURED else 1
+
+
+def encoder(width: int = 4, channels: int = 1, **fields: Any) -> Encoder:
     """`fields` of params.Encoder."""
-    return build_encoder(params.Encoder(**{"args": {"width": width}} | fields), 1, 8, MEAN, STD)
+    chosen = params.Encoder(**{"args": {"width": width}} | fields)
+    return build_encoder(chosen, channels, 8, MEAN * channels, STD * channels)
 
 
 def teacher(entry: Entry) -> Branch:
     """What a run of another method would have left for it."""
+    if entry.name == "beit":
+        tokenizer = encoder(**TOKENIZER)
+        return Branch(tokenizer, Head([tokenizer.dim, 32]))
     return Branch(encoder(), nn.Identity())
 
 
@@ -83,7 +125,7 @@ def method(entry: Entry, init: int = 0, width: int = 4, **knobs: Any) -> Method:
         "teacher": lambda: teacher(entry),
     }
     asked = {name: given[name]() for name in entry.given}
-    online = encoder(width, **NEEDS.get(entry.name, {}))
+    online = encoder(width, channels(entry), **NEEDS.get(entry.name, {}))
     made = entry.load()(online, **asked, **SMALL.get(entry.name, {}) | knobs)
     made.t = 0.5
     return made.train()
@@ -100,7 +142,7 @@ def batches(
     **targets: Any,
 ) -> Batches:
     """The first 200 digits are the labelled ones. `targets`: `labels` (of all), `sure` (of the teacher)."""
-    pixels, truth = digits()
+    pixels, truth = digits(channels(entry))
     labels, sure = targets.get("labels", truth), targets.get("sure", 2.0)
     noise = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(1))
     columns = {"teacher": (sure * torch.eye(10)[labels] + noise).__getitem__}
@@ -112,7 +154,10 @@ def batches(
         if recipes:
             images = Images(pixels[rows])
             coarse = gentle and {view: GENTLE for view, text in recipes.items() if "(" in text}
-            views = {view: View(text, 8, MEAN, STD) for view, text in (recipes | (coarse or {})).items()}
+            views = {
+                view: View(text, 8, MEAN * channels(entry), STD * channels(entry))
+                for view, text in (recipes | (coarse or {})).items()
+            }
             streams[name] = Stream(images, torch.arange(len(images)), size, views, extra)
     parts = {
         name: slice(rank * each.batch // world, (rank + 1) * each.batch // world) for name, each in streams.items()

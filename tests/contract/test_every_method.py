@@ -171,7 +171,7 @@ def test_what_is_learned_can_be_kept(entry, tmp_path):
     branch = method.learned
     assert isinstance(branch, Branch)
     save_model(tmp_path, branch, {"kind": "encoder", "stage": "here"})
-    kept, images = load_model(tmp_path).branch, torch.randn(3, 1, 8, 8)
+    kept, images = load_model(tmp_path).branch, torch.randn(3, task.channels(entry), 8, 8)
     branch.eval()
     assert torch.equal(kept(images), branch(images))
     assert torch.equal(kept.encoder(images), branch.encoder(images))
@@ -198,7 +198,7 @@ def test_a_method_names_its_paper(entry):
 
 def look(method):
     """What the monitor of the engine says of a method that sees no labels."""
-    pixels, labels = task.digits()
+    pixels, labels = task.digits(method.learned.encoder.spec["channels"])
     held = {"labelled": task.LABELLED, "val": task.VAL}
     images = {name: task.Images(pixels[rows]) for name, rows in held.items()}
     more = {"classes": 10, "transform": task.TRANSFORM, "batch": 256, "device": task.CPU, "classifies": False}

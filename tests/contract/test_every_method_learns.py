@@ -25,7 +25,7 @@ to that of guessing"""
 
 
 def features(network, rows):
-    pixels, _ = task.digits()
+    pixels, _ = task.digits(getattr(network, "encoder", network).spec["channels"])
     return embed(network, task.Images(pixels[rows]), task.TRANSFORM, 256, task.CPU)
 
 
