@@ -9,6 +9,7 @@ from pipeline.errors import ParamsError
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.evaluating import evaluating
 from pipeline.nets.luck import Luck
+from pipeline.nets.tiles import gap
 
 
 def cut(images: Tensor, patch: int, stride: int) -> Tensor:
@@ -27,11 +28,24 @@ def check_patches(encoder: Encoder, patch: int, stride: int, reach: int) -> None
             f"patches of {patch}, {stride} apart, make {max(rows, 0)} rows of {size} pixels; "
             f"predictions reach {reach} rows down"
         )
+    check_sees(encoder, patch)
+
+
+def check_sees(encoder: Encoder, patch: int) -> None:
+    """Raises ParamsError unless the encoder takes images of `patch` pixels, whatever size it was made for."""
     try:
         with evaluating(encoder), torch.no_grad():
             encoder(torch.zeros(2, encoder.spec["channels"], patch, patch))
     except Exception as error:  # whatever a network of timm says of images of another size
         raise ParamsError(f"encoder {encoder.spec['name']!r} cannot see patches of {patch} pixels: {error}") from None
+
+
+def check_tiles(encoder: Encoder, grid: int) -> None:
+    """Raises ParamsError unless its images can be cut into grid x grid tiles, and the encoder sees tiles."""
+    size = encoder.spec["size"]
+    if size < 2 * grid:
+        raise ParamsError(f"{grid} x {grid} tiles of {size} pixels are single pixels; images must have {2 * grid}")
+    check_sees(encoder, size // grid - gap(size, grid))
 
 
 class PatchNoise(nn.Module):

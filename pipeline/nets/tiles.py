@@ -29,7 +29,29 @@ def tiles(images: Tensor, order: Tensor, moves: Tensor) -> Tensor:
     return images[which, :, y[..., None], x[..., None, :]].movedim(-1, 2)
 
 
+def beside(images: Tensor) -> Tensor:
+    """The image beside each: rows 2i and 2i + 1 change places, and the last of an odd number takes the row before it.
+
+    Pairs never reach from one process to another where each has an even number of images.
+    """
+    rows = torch.arange(len(images), device=images.device) ^ 1
+    return images[torch.where(rows < len(images), rows, rows - 2)]
+
+
+def occluded(mine: Tensor, others: Tensor, luck: Tensor, count: Tensor) -> Tensor:
+    """Puzzles (B, n, C, s, s) where `count` (B,) of the tiles are those of `others` in their places.
+
+    luck: (B, n) in [0, 1); all places have the same chance.
+    """
+    hidden = luck.argsort(1).argsort(1) < count[:, None]
+    return torch.where(hidden[..., None, None, None], others, mine)
+
+
+def turns(images: Tensor) -> Tensor:
+    """All four ways to turn (B, C, H, H): (4, B, C, H, H), the k-th by k quarters counter-clockwise."""
+    return torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
+
+
 def turned(images: Tensor, quarters: Tensor) -> Tensor:
     """Each image (B, C, H, H) turned counter-clockwise by its number (B,) of quarters, 0 to 3."""
-    ways = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
-    return ways[quarters, torch.arange(len(images), device=images.device)]
+    return turns(images)[quarters, torch.arange(len(images), device=images.device)]

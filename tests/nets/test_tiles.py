@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from pipeline.nets.tiles import gap, tiles, turned
+from pipeline.nets.tiles import beside, gap, occluded, tiles, turned, turns
 
 
 @pytest.fixture
@@ -68,3 +69,43 @@ def test_turned_is_rot90_image_by_image(draw):
     images, quarters = torch.randn(8, 3, 6, 6, generator=draw), torch.tensor([0, 1, 2, 3, 3, 2, 1, 0])
     expected = torch.stack([image.rot90(int(k), (1, 2)) for image, k in zip(images, quarters, strict=True)])
     assert torch.equal(turned(images, quarters), expected)
+
+
+def test_turns_are_those_of_numpy_counter_clockwise(draw):
+    images = torch.randn(3, 2, 5, 5, generator=draw)
+    every = turns(images)
+    assert every.shape == (4, 3, 2, 5, 5)
+    for k in range(4):
+        assert (every[k].numpy() == np.rot90(images.numpy(), k, (2, 3))).all()
+
+
+@pytest.mark.parametrize("count", (1, 2, 5, 6))
+def test_neighbours_change_places_and_none_is_its_own(count):
+    rows = torch.arange(count)
+    others = beside(rows)
+    even = count - count % 2
+    assert others[:even].tolist() == [row + 1 - 2 * (row % 2) for row in range(even)]
+    if count % 2 and count > 1:
+        assert others[-1] == count - 2
+
+
+@pytest.mark.parametrize("share", (2, 4))
+def test_pairs_stay_within_an_even_part_of_the_batch(share):
+    rows = torch.arange(8)
+    assert torch.equal(torch.cat([beside(part) for part in rows.split(share)]), beside(rows))
+
+
+def test_as_many_tiles_are_hidden_as_asked_and_all_places_alike(draw):
+    n = 30_000
+    mine, others = torch.zeros(n, 9, 1, 1, 1), torch.ones(n, 9, 1, 1, 1)
+    count = torch.arange(n) % 4
+    hidden = occluded(mine, others, torch.rand(n, 9, generator=draw), count).view(n, 9)
+    assert torch.equal(hidden.sum(1), count.float())
+    assert (hidden[count == 2].mean(0) - 2 / 9).abs().max() < 0.02
+
+
+def test_a_hidden_tile_is_the_one_in_that_place_of_the_other_puzzle(draw):
+    mine, others = torch.randn(2, 50, 4, 3, 2, 2, generator=draw)
+    mixed = occluded(mine, others, torch.rand(50, 4, generator=draw), torch.full((50,), 2))
+    foreign = (mixed == others).flatten(2).all(2)
+    assert torch.equal(mixed[foreign], others[foreign]) and torch.equal(mixed[~foreign], mine[~foreign])
