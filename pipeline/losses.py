@@ -200,3 +200,35 @@ def swapped(targets: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
     """
     pairs = [(q, view) for i, q in enumerate(targets) for j, view in enumerate(logits) if i != j]
     return torch.stack([cross_entropy(view, q).mean() for q, view in pairs]).mean()
+
+
+def gumbel_softmax(logits: Tensor, uniform: Tensor, tau: float) -> Tensor:
+    """A relaxed draw from softmax(logits) over the last axis (arXiv:1611.01144, equation 2); tau -> 0: one-hot.
+
+    uniform: in [0, 1), of the shape of `logits`; its Gumbel noise is -ln(-ln u). A zero, which fp32 draws once in 2^24
+    times, counts as 2^-25.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        noise = -(-uniform.clamp_min(2**-25).log()).log()
+        return ((logits.float() + noise) / tau).softmax(-1)
+
+
+def kl_to_uniform(logits: Tensor) -> Tensor:
+    """KL(softmax(logits) || uniform) of one sample: the sum over its positions; the mean over samples.
+
+    logits: (B, ..., V). From 0 to positions x ln V, for any B.
+    """
+    log_p = logits.float().log_softmax(-1)
+    return (log(logits.shape[-1]) + (log_p.exp() * log_p).sum(-1)).flatten(1).sum(1).mean()
+
+
+def logit_laplace(x: Tensor, mu: Tensor, log_b: Tensor, epsilon: float = 0.1) -> Tensor:
+    """-ln f(x | mu, b) of each number (DALL-E, arXiv:2102.12092, equation 2): ln(2 b x (1 - x)) + |logit(x) - mu| / b.
+
+    x: in [0, 1], and brought into [epsilon, 1 - epsilon] first (equation 3). b is no less than 1/80, the distance of
+    two of 256 grey levels: a pixel that is the same in all images would else be worth infinitely much.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x = epsilon + (1 - 2 * epsilon) * x.float().clamp(0, 1)
+        b = log_b.float().exp() + 1 / 80
+        return (2 * b * x * (1 - x)).log() + (x.logit() - mu.float()).abs() / b

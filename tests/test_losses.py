@@ -9,9 +9,12 @@ import torch
 from pipeline.losses import (
     cross_entropy,
     gather,
+    gumbel_softmax,
     in_batch_nce,
     info_nce,
+    kl_to_uniform,
     log_partition,
+    logit_laplace,
     nce,
     nce_among,
     nt_xent,
@@ -413,3 +416,70 @@ def test_nce_of_a_pair_that_is_all_wrong_is_finite_and_so_is_its_gradient():
         q.grad = None
         loss.backward()
         assert loss.isfinite() and q.grad.isfinite().all() and q.grad[0, 0] > 0, "away from the negative"
+
+
+@pytest.mark.parametrize("tau", (1.0, 0.3))
+def test_gumbel_softmax_is_the_formula(draw, tau):
+    logits, uniform = torch.randn(3, 4, 5, generator=draw), torch.rand(3, 4, 5, generator=draw)
+    noisy = np.exp((logits.double().numpy() - np.log(-np.log(uniform.double().numpy()))) / tau)
+    expected = noisy / noisy.sum(-1, keepdims=True)
+    assert gumbel_softmax(logits, uniform, tau).numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_draws_follow_the_softmax_at_any_temperature_and_are_one_hot_at_a_low_one(draw):
+    logits, uniform = torch.tensor([2.0, 0.0, -1.0, 1.0]), torch.rand(40_000, 4, generator=draw)
+    for tau in (1.0, 1 / 16):
+        often = gumbel_softmax(logits.expand(40_000, 4), uniform, tau).argmax(1).bincount() / 40_000
+        assert often.tolist() == pytest.approx(logits.softmax(0).tolist(), abs=0.01)  # 4 sigma
+    sharp = gumbel_softmax(logits.expand(40_000, 4), uniform, 1 / 16).amax(1)
+    assert (sharp > 0.99).float().mean() > 0.8 > 0.2 > (sharp < 0.9).float().mean()
+    torch.testing.assert_close(gumbel_softmax(logits, uniform[0], 1e6), torch.full((4,), 0.25), atol=1e-4, rtol=0)
+
+
+def test_a_uniform_draw_of_zero_is_a_draw():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    z = gumbel_softmax(logits, torch.tensor([[0.0, 0, 0], [0, 0.5, 1 - 2**-24]]), 1 / 16)
+    z.square().sum().backward()
+    assert z[0].tolist() == pytest.approx([1 / 3] * 3) and z[1, 2] > 0.99 and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_kl_to_uniform_is_the_sum_over_positions(n, draw):
+    logits = 2 * torch.randn(n, 4, 3, 7, generator=draw)
+    p, total = np.exp(logits.double().numpy()), 0.0
+    p /= p.sum(-1, keepdims=True)
+    for place in np.ndindex(n, 4, 3):
+        total += (p[place] * np.log(p[place] / (1 / 7))).sum()
+    assert kl_to_uniform(logits).item() == pytest.approx(total / n, rel=1e-5)
+
+
+@pytest.mark.parametrize("n", (2, 8, 32))
+def test_kl_to_uniform_from_none_to_all_whatever_the_batch(n, draw):
+    """Peers divide a sum over batch and positions by something else: 16, 64, 254 for a true 8."""
+    assert kl_to_uniform(torch.full((n, 4, 4, 9), 3.0)).item() == pytest.approx(0, abs=1e-5)
+    certain = 300.0 * torch.eye(9)[torch.randint(9, (n, 4, 4), generator=draw)]
+    assert kl_to_uniform(certain).item() == pytest.approx(16 * log(9), rel=1e-6)
+    logits = torch.randn(2, 4, 4, 9, generator=draw)
+    assert kl_to_uniform(logits.repeat(n // 2, 1, 1, 1)).item() == pytest.approx(kl_to_uniform(logits).item(), rel=1e-6)
+
+
+def test_logit_laplace_is_the_formula_and_a_density():
+    x = torch.linspace(0, 1, 200_001, dtype=torch.float64)[1:-1]
+    for mu, log_b in ((0.3, -0.2), (-1.0, 0.5)):
+        b = np.exp(log_b) + 1 / 80
+        logit, slope = np.log(x.numpy()) - np.log1p(-x.numpy()), (x * (1 - x)).numpy()
+        expected = np.exp(-np.abs(logit - mu) / b) / (2 * b * slope)
+        f = (-logit_laplace(x, torch.tensor(mu), torch.tensor(log_b), epsilon=0)).exp()
+        assert f.numpy() == pytest.approx(expected, rel=2e-3, abs=1e-6)
+        assert (f.double().sum() / 200_000).item() == pytest.approx(1, abs=1e-3)
+        inside = logit_laplace(x, torch.tensor(mu), torch.tensor(log_b))
+        assert inside.numpy() == pytest.approx(
+            logit_laplace(0.1 + 0.8 * x, torch.tensor(mu), torch.tensor(log_b), epsilon=0).numpy(), abs=1e-4
+        )
+
+
+def test_logit_laplace_is_least_at_the_pixel_and_never_endless():
+    x = torch.tensor([0.0, 0.5, 1.0])
+    right = (0.1 + 0.8 * x).logit()
+    sure = logit_laplace(x, right, torch.full((3,), -1e9))
+    assert (sure > -6.2).all() and (sure < logit_laplace(x, right + 0.1, torch.full((3,), -1e9))).all()

@@ -85,6 +85,11 @@ def ramp(first: float, last: float, share: float, t: float) -> float:
     return first + (last - first) * t / share if t < share else last
 
 
+def eased(first: float, last: float, share: float, t: float) -> float:
+    """The same on half a cosine: slow at both ends."""
+    return last + (first - last) * (math.cos(math.pi * t / share) + 1) / 2 if t < share else last
+
+
 class Queue(nn.Module):
     """The last `size` keys (size, dim), rows of length 1; random directions at first (MoCo, arXiv:1911.05722).
 

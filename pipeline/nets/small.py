@@ -78,9 +78,12 @@ class SmallResNet(nn.Module):
         return seen
 
 
-def tiny(width: int = 16, stem_stride: int = 2, **arguments: Any) -> SmallResNet:
-    """Three blocks, three halvings, for 8 pixels and a CPU. No residual branch starts at zero: all learn at once."""
-    return SmallResNet((1, 1, 1), width, stem_stride, False, **arguments)
+def tiny(width: int = 16, stem_stride: int = 2, stages: int = 3, **arguments: Any) -> SmallResNet:
+    """Three blocks, three halvings, for 8 pixels and a CPU. No residual branch starts at zero: all learn at once.
+
+    With fewer `stages` its last map is larger, for a method that looks at the map.
+    """
+    return SmallResNet((1,) * stages, width, stem_stride, False, **arguments)
 
 
 def resnet18_small(**arguments: Any) -> SmallResNet:

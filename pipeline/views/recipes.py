@@ -23,5 +23,8 @@ MULTI_SMALL = "crop(.05, .14, size=.5)|flip|jitter(.8)|grey(.2)|blur(.5)"  # the
 MULTI_1 = "crop(.4)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(1)"  # arXiv:2104.14294, the authors' code: global
 MULTI_2 = "crop(.4)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(.1)|solarize(.2)"  # the same: the other global one
 MULTI_LOCAL = "crop(.05, .4, size=.5)|flip|jitter(.4, .4, .2, .1)|grey(.2)|blur(.5)"  # the same: local
+DVAE = "crop(.44, .79)|flip"  # arXiv:2102.12092, listing 1: 2/3 to 8/9 of the side
+BEIT = "crop(.08)|jitter(.4, .4, .4, 0, 1)|flip"  # arXiv:2106.08254, the authors' code
+MAE = "crop(.2)|flip"  # arXiv:2111.06377, appendix A.1
 STRONG = "shift(.125)|flip|randaugment(2, 9)|cutout(.5)"
 FIXMATCH = "shift(.125)|flip|randaugment(2, 9, .5, 1)|cutout(.5)"  # arXiv:2001.07685, RA of the authors' code

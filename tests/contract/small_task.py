@@ -112,9 +112,19 @@ def encoder(width: int = 4, channels: int = 1, **fields: Any) -> Encoder:
 def teacher(entry: Entry) -> Branch:
     """What a run of another method would have left for it."""
     if entry.name == "beit":
-        tokenizer = encoder(**TOKENIZER)
-        return Branch(tokenizer, Head([tokenizer.dim, 32]))
+        return tokenizer()
     return Branch(encoder(), nn.Identity())
+
+
+def tokenizer() -> Branch:
+    """A tokenizer that was not trained: the code of a place is the nearest of 32 places of some digits."""
+    net = encoder(**TOKENIZER).eval()
+    head = Head([net.dim, 32])
+    with torch.no_grad():
+        places = net.maps(TRANSFORM(digits()[0][:50]))[-1].movedim(1, -1).flatten(0, 2)
+        head[0].weight.copy_(places[torch.randperm(len(places))[:32]])
+        head[0].bias.copy_(-head[0].weight.square().sum(1) / 2)
+    return Branch(net, head)
 
 
 def method(entry: Entry, init: int = 0, width: int = 4, **knobs: Any) -> Method:
