@@ -152,6 +152,11 @@ def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
     return F.cross_entropy(logits.float(), y, reduction="none", label_smoothing=smoothing)
 
 
+def weighted_squares(predicted: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """w (predicted - x)^2, the mean over all numbers; weight: of a shape that fits x (arXiv:1604.07379, equation 1)."""
+    return (weight * (predicted.float() - x.float()).square()).mean()
+
+
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
     """D(p, z) (SimSiam, arXiv:2011.10566, equation 1): -cos of rows (B, D), the mean; -1 where they agree.
 
