@@ -11,6 +11,7 @@ from pipeline import catalogue, params
 from pipeline.errors import ParamsError
 from pipeline.nets.encoder import build_encoder
 from pipeline.nets.pairs import PLACES, layout, pairs
+from tests.contract import small_task as task
 from tests.test_losses import oracle_cross_entropy
 
 ENTRY = catalogue.find("relative_position", "pretext")
@@ -152,3 +153,18 @@ def test_an_encoder_of_one_image_size_cannot_see_patches():
     encoder = build_encoder(params.Encoder(name="vit_tiny_patch16_224", args=args), 3, 32, [0.5] * 3, [0.25] * 3)
     with pytest.raises(ParamsError, match="cannot see patches of 7 pixels"):
         ENTRY.load()(encoder)
+
+
+@pytest.mark.slow
+def test_places_are_learned_even_of_two_by_two_pixels(tmp_path):
+    """Of 8-pixel digits; places that are not those of the patches are not."""
+    reached = {}
+    for answers in ("true", "shuffled"):
+        method = task.method(ENTRY, width=8)
+        if answers == "shuffled":
+            forward = method.classifier.forward
+            method.classifier.forward = lambda z, forward=forward: forward(z.flip(0))
+        record = task.train(method, task.batches(ENTRY, batch=128, gentle=True), tmp_path / answers, 100, lr=0.2)
+        reached[answers] = sum(row["loss"] for row in record["history"][-10:]) / 10
+    assert reached["true"] < method.chance - 0.5
+    assert reached["shuffled"] > method.chance - 0.03
