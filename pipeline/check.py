@@ -16,6 +16,7 @@ from pipeline.views import recipe
 Loc = tuple[str, ...]
 Finding = tuple[Loc, str]
 TAKEN = ("scratch", "finetune", "baseline")
+SPLITS = ("labelled", "unlabelled", "val", "test")
 
 
 def unknown(word: str, known: Iterable[str]) -> str:
@@ -27,11 +28,15 @@ def unknown(word: str, known: Iterable[str]) -> str:
 def references(params: Params) -> Iterator[Finding]:
     """Every wrong reference, as (place, message)."""
     runs = list(params.pretrain)
+    for name in params.more:
+        if name in SPLITS:
+            yield ("more", name), f"the name {name!r} is taken; choose another"
     for name, run in params.pretrain.items():
         here: Loc = ("pretrain", name)
         if name in TAKEN or name.startswith("student-"):
             yield here, f"the name {name!r} is taken; choose another"
         yield from _one_of((*here, "from"), run.start, ["scratch", *(r for r in runs if r != name)])
+        yield from _one_of((*here, "images"), run.images, ["unlabelled", *params.more])
         yield from _method(here, run, run.method, "pretext")
     yield from _circles(params)
     yield from _one_of(("finetune", "from"), params.finetune.start, ["scratch", *runs])

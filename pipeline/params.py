@@ -123,9 +123,11 @@ class Pretrain(Training):
     """One named self-supervised run."""
 
     start: str = Field(default="scratch", alias="from")
-    """`scratch`, or another run whose encoder goes on."""
+    """`scratch`, or another run: its encoder goes on, or teaches (clusterfit, beit)."""
     method: str = "simclr"
     """A method of the family `pretext`."""
+    images: str = "unlabelled"
+    """`unlabelled`, or a name of `more`."""
 
 
 class Finetune(Training):
@@ -205,6 +207,8 @@ class Params(Section):
     """Seed of training."""
     data: Data = Data()
     """Where the images come from."""
+    more: dict[Name, str] = {}
+    """Further images that a pretraining run may learn from, by name: sources as in `data`, without their labels."""
     encoder: Encoder = Encoder()
     """The network that all stages use, unless they name their own."""
     pretrain: dict[Name, Pretrain] = {}

@@ -24,4 +24,4 @@ def pretrain(
     from pipeline.engine.run import run as train
 
     chosen = p.pretrain[run]
-    train(Task(run, catalogue.find(chosen.method, "pretext"), chosen, chosen.start), p, ROOT)
+    train(Task(run, catalogue.find(chosen.method, "pretext"), chosen, chosen.start, images=chosen.images), p, ROOT)

@@ -1,9 +1,17 @@
 """ssl-pipe scan"""
 
-from stages.command import PARAMS, ROOT, File, Sets, read
+from typing import Annotated
+
+import typer
+
+from stages.command import PARAMS, ROOT, File, Sets, named, read
 
 
-def scan(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typer reads it, nobody writes it
+def scan(
+    name: Annotated[str | None, typer.Argument(help="A name of `more` in params.yaml; none means `data`.")] = None,
+    sets: Sets = [],  # noqa: B006 - Typer reads it, nobody writes it
+    params: File = PARAMS,
+) -> None:
     """List the source images (names, sizes, times), so that DVC notices new ones.
 
     ssl-pipe scan
@@ -11,4 +19,10 @@ def scan(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typer 
     from pipeline import files
     from pipeline.data.scan import scan
 
-    files.write_json(ROOT / "source.json", scan(read(params, sets).data))
+    p = read(params, sets)
+    if name is None:
+        files.write_json(ROOT / "source.json", scan(p.data))
+    else:
+        named("more", name, list(p.more))
+        data = p.data.model_copy(update={"source": p.more[name], "csv": None})
+        files.write_json(ROOT / f"source-{name}.json", scan(data))

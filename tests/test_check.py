@@ -31,6 +31,9 @@ def file(tmp_path):
             "params.yaml:15: rounds.1.from: 'student-1' is not made by then; choose one of scratch, one, two, finetune, baseline"]),
         ("final: student-2", "final: one", [
             "params.yaml:20: final: 'one' is not made by then; choose one of finetune, baseline, student-1, student-2"]),
+        ("{from: scratch, method: simclr", "{from: scratch, images: web, method: simclr", [
+            "params.yaml:3: pretrain.one.images: 'web' is not made by then; choose one of unlabelled"]),
+        ("seed: 1", "more: {val: digits}", ["params.yaml:1: more.val: the name 'val' is taken; choose another"]),
         # names
         ("  one: {", "  scratch: {", [
             "params.yaml:3: pretrain.scratch: the name 'scratch' is taken; choose another"]),

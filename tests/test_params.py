@@ -75,7 +75,7 @@ def test_params_cannot_be_changed():
     "old, new, finding",
     [
         ("steps: 10", "step: 10", "params.yaml:3: pretrain.one.step: unknown key; did you mean 'steps'?"),
-        ("seed: 1", "colour: red", "params.yaml:1: colour: unknown key; known here: seed, data, encoder"),
+        ("seed: 1", "colour: red", "params.yaml:1: colour: unknown key; known here: seed, data, more"),
         (
             "threshold: 0.8",
             "treshold: 0.8",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
@@ -15,7 +15,7 @@ import numpy as np
 from pipeline import files
 from pipeline.data.manifest import SPLITS
 from pipeline.data.sources import open_source
-from pipeline.data.split import Place, draw
+from pipeline.data.split import Place, draw, ranked
 from pipeline.data.standardise import encode, standardise
 from pipeline.data.write import SplitWriter
 from pipeline.errors import BadData
@@ -41,11 +41,35 @@ def prepare(data: Data, root: Path | str, workers: int = 2) -> dict[str, int]:
     """
     root = Path(root)
     classes, places = draw(open_source(data, root / "raw"), data)
-    skipped, sums, truth = 0, np.zeros((2, data.channels), np.int64), {}
+    folders = {split: root / "shards" / split for split in SPLITS}
+    counts = _write(folders, classes, places, data, workers)
+    unlabelled = set((folders["unlabelled"] / "keys.txt").read_text().splitlines())
+    truth = {p.item.key: p.label for p in places if p.item.key in unlabelled and p.label is not None}
+    files.write_json(root / "truth" / "unlabelled.json", {"classes": classes, "labels": truth})
+    return counts
+
+
+def prepare_more(data: Data, source: str, root: Path | str, name: str, workers: int = 2) -> dict[str, int]:
+    """Write shards/<name> under `root`: the training images of `source`, made as `data` makes its own, without labels.
+
+    Returns and raises as `prepare` does.
+    """
+    root = Path(root)
+    found = open_source(data.model_copy(update={"source": source, "csv": None}), root / "raw")
+    items = [item for item in found.items if item.split not in ("val", "test")]
+    places = [Place(item, ("unlabelled",), None) for item in ranked(items, data.seed, "order")]
+    return _write({"unlabelled": root / "shards" / name}, [], places, data, workers)
+
+
+def _write(
+    folders: Mapping[str, Path], classes: list[str], places: list[Place], data: Data, workers: int
+) -> dict[str, int]:
+    """Each image into the folders of its splits; how many each split has, and how many were skipped."""
+    skipped, sums = 0, np.zeros((2, data.channels), np.int64)
     with ExitStack() as published:
         writers = {}
-        for split in SPLITS:
-            folder = published.enter_context(files.publish(root / "shards" / split))
+        for split, path in folders.items():
+            folder = published.enter_context(files.publish(path))
             writers[split] = published.enter_context(SplitWriter(folder, split, data.shard, data.format))
         for place, ready in _in_order(places, data, workers):
             if isinstance(ready, BadData):
@@ -56,14 +80,11 @@ def prepare(data: Data, root: Path | str, workers: int = 2) -> dict[str, int]:
                 writers[split].add(place.item.key, ready.image, -1 if place.label is None else place.label)
             if "unlabelled" in place.splits:
                 sums += ready.sums
-                if place.label is not None:
-                    truth[place.item.key] = place.label
         counts = {split: len(writer.labels) for split, writer in writers.items()}
         mean, squares = sums / (counts["unlabelled"] * data.size**2)
         std = np.sqrt(squares - mean**2) / 255
         for writer in writers.values():
             writer.close(classes, data.size, data.channels, (mean / 255).tolist(), std.tolist())
-    files.write_json(root / "truth" / "unlabelled.json", {"classes": classes, "labels": truth})
     return counts | {"skipped": skipped}
 
 

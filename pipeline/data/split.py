@@ -46,23 +46,24 @@ def draw(source: Source, data: Data) -> tuple[list[str], list[Place]]:
         total = len(items)
         for split, share in (("test", data.test), ("val", data.validation)):
             count = max(1, _round(share * total)) if share and split not in given else 0
-            ranked = _ranked(items, data.seed, split)
-            put(ranked[:count], split)
-            items = ranked[count:]
+            first = ranked(items, data.seed, split)
+            put(first[:count], split)
+            items = first[count:]
         count = _labelled(data, classes[k], len(items), total)
-        ranked = _ranked(items, data.seed, "labelled")
-        put(ranked[:count], "labelled", "unlabelled")
-        inside += ranked[count:]
+        first = ranked(items, data.seed, "labelled")
+        put(first[:count], "labelled", "unlabelled")
+        inside += first[count:]
     outside = [item for item in rest if label[item.key] == OUT]
     put(_mixed(inside, outside, data), "unlabelled")
     put([item for item in rest if label[item.key] is None], "unlabelled")
     for split in ("val", "test"):
         put([i for i in source.items if i.split == split and label[i.key] not in (None, OUT)], split)
     order = {place.item.key: place for place in places}
-    return classes, [order[item.key] for item in _ranked((p.item for p in places), data.seed, "order")]
+    return classes, [order[item.key] for item in ranked((p.item for p in places), data.seed, "order")]
 
 
-def _ranked(items: Iterable[Item], seed_: int, purpose: str) -> list[Item]:
+def ranked(items: Iterable[Item], seed_: int, purpose: str) -> list[Item]:
+    """In an order of their own for each seed and purpose."""
     return sorted(items, key=lambda item: (seed.number(seed_, "split", purpose, item.key), item.key))
 
 
@@ -104,8 +105,8 @@ def _mixed(inside: list[Item], outside: list[Item], data: Data) -> list[Item]:
     out = 1 - data.in_class
     total = min(len(inside), math.floor(len(outside) / out + 1e-9))
     from_outside = min(_round(out * total), len(outside))
-    chosen = _ranked(inside, data.seed, "inside")[: total - from_outside]
-    return chosen + _ranked(outside, data.seed, "outside")[:from_outside]
+    chosen = ranked(inside, data.seed, "inside")[: total - from_outside]
+    return chosen + ranked(outside, data.seed, "outside")[:from_outside]
 
 
 def _round(number: float) -> int:

@@ -33,12 +33,14 @@ def verify(root: Path | str) -> list[Finding]:
     """What is wrong with the shards under `root`/shards; an empty list says that every byte is as it was made.
 
     Checks sizes, hashes, counts, keys, members, labels, that each image decodes to the stated size, that no image of
-    val or test is trained on, and that all splits have one class list. Raises nothing; a damaged file is a finding.
+    val or test is trained on, and that all splits have one class list; of the shards of `more` all that concerns them
+    alone. Raises nothing; a damaged file is a finding.
     """
     shards = Path(root) / "shards"
     found: list[Finding] = []
     pages: dict[str, Manifest] = {}
-    for folder in [shards / split for split in SPLITS if (shards / split).is_dir()]:
+    more = sorted({path.name for path in shards.glob("*/") if not path.name.startswith(".")} - {*SPLITS})
+    for folder in [shards / split for split in (*SPLITS, *more) if (shards / split).is_dir()]:
         try:
             pages[folder.name] = manifests.read(folder)
         except (PipeError, OSError) as error:
@@ -47,7 +49,8 @@ def verify(root: Path | str) -> list[Finding]:
         found += [Finding(str(folder / name), message) for name, message in _split(folder, pages[folder.name])]
     if not pages and not found:
         found.append(Finding(str(shards), "no shards; run `prepare`"))
-    return found + [Finding(str(shards), message) for message in _between(pages)]
+    splits = {split: page for split, page in pages.items() if split in SPLITS}
+    return found + [Finding(str(shards), message) for message in _between(splits)]
 
 
 def _between(pages: dict[str, Manifest]) -> Iterator[str]:

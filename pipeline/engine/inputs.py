@@ -27,14 +27,16 @@ LOOK = 256
 
 
 class Inputs:
-    """Raises BadData where the splits under root/shards do not belong together."""
+    """Raises BadData where the splits under root/shards do not belong together. `images`: the unlabelled ones."""
 
-    def __init__(self, root: Path, memory: float, device: torch.device):
-        self.sets = {split: ShardSet.open(root / "shards" / split) for split in SPLITS}
+    def __init__(self, root: Path, memory: float, device: torch.device, images: str):
+        folders = dict(zip(SPLITS, ("labelled", images, "val"), strict=True))
+        self.sets = {split: ShardSet.open(root / "shards" / folder) for split, folder in folders.items()}
         self.page, self.device = self.sets["labelled"].manifest, device
         for each in self.sets.values():
-            if each.manifest.classes_sha256 != self.page.classes_sha256:
-                raise BadData(f"{each.folder}: other classes than the labelled images have; run `prepare` again")
+            mine, its = ((m.size, m.channels, m.classes_sha256) for m in (self.page, each.manifest))
+            if mine != its and (each.manifest.classes or mine[:2] != its[:2]):  # further images have no classes
+                raise BadData(f"{each.folder}: other classes, size or channels than the labelled images; prepare again")
         self.plain = Normalise(self.page.mean, self.page.std)
         self.images = cache(lambda split: self.sets[split].decoded(int(memory * 2**30)).to(device))
 

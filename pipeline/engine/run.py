@@ -36,11 +36,13 @@ class Task:
     entry: Entry
     training: Training
     start: str
-    """the model whose encoder goes on"""
+    """the model whose encoder goes on, or teaches"""
     layer: int = 0
     frozen: bool = False
     rows: Tensor | None = None
     """rows of the unlabelled images to learn from, with repeats; None means each of them once"""
+    images: str = "unlabelled"
+    """the shards that `rows` are of"""
     columns: Mapping[str, Column] = field(default_factory=dict)
     defines: Mapping[str, Any] = field(default_factory=dict)
     """what else the result depends on, for the fingerprint"""
@@ -56,7 +58,7 @@ def run(task: Task, params: Params, root: Path) -> None:
     device = choose(params.runtime.device)
     training = task.training
     with ranks.group(device), signals.listening() as stop:
-        inputs = Inputs(root, params.runtime.memory, device)
+        inputs = Inputs(root, params.runtime.memory, device, task.images)
         task.entry.load()  # its code is part of the fingerprint
         mark = workspace.fingerprint(
             task={"name": task.name, "method": task.entry.name, "layer": task.layer, "frozen": task.frozen},

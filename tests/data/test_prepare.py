@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.prepare import prepare
+from pipeline.data.prepare import prepare, prepare_more
 from pipeline.data.shards import ShardSet
 from pipeline.data.standardise import standardise
 from pipeline.data.verify import verify
@@ -77,6 +77,24 @@ def test_the_copy_of_a_source_gives_the_same_bytes(data, class_folders, tmp_path
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
+def test_further_images_come_whole_and_without_their_labels(data, tmp_path, picture):
+    other = tmp_path / "other"
+    for split, count in {"train": 12, "test": 5}.items():
+        for i in range(count):
+            path = other / split / f"class-{i % 3}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture(1000 + i))
+    prepare(data, tmp_path / "data")
+    assert prepare_more(data, str(other), tmp_path / "data", "web") == {"unlabelled": 12, "skipped": 0}
+    shards = ShardSet.open(tmp_path / "data" / "shards" / "web")
+    assert (shards.labels == -1).all() and shards.manifest.classes == []
+    assert all(key.startswith("train/") or "test" not in key for key in shards.keys) and len({*shards.keys}) == 12
+    assert shards.decoded(2**30).at([0]).shape == (1, 3, 8, 8)
+    assert verify(tmp_path / "data") == []
+    (tmp_path / "data" / "shards" / "web" / "keys.txt").write_text("other")
+    assert len(verify(tmp_path / "data")) == 1
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 def test_stored_images_are_the_standardised_ones(data, class_folders, tmp_path, channels, kind):
@@ -139,7 +157,7 @@ def test_a_bad_image_in_a_thousand_is_skipped(tmp_path, picture):
 FULL_DISK = """
 import resource, sys
 import webdataset
-from pipeline.data.prepare import prepare
+from pipeline.data.prepare import prepare, prepare_more
 from pipeline.errors import CannotWrite
 from pipeline.params import Data
 for limit in map(int, sys.argv[3:]):

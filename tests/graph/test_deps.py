@@ -13,6 +13,7 @@ from tests.graph.closure import ROOT, closure
 
 GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in GRAPH.items()}
+SCANS = {"scan", "scan-more"}  # they run always
 TRAINS_OR_LABELS = {"scratch", "pretrain", "finetune", "baseline", "label", "distill"}
 
 
@@ -66,12 +67,12 @@ def upstream(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(set(STAGES) - {"scan"}))  # `scan` runs always
+@pytest.mark.parametrize("name", sorted(set(STAGES) - SCANS))
 def test_deps_hold_the_import_closure(name: str) -> None:
     assert needed(STAGES[name]) - code(STAGES[name]) == set()
 
 
-@pytest.mark.parametrize("name", sorted(set(STAGES) - {"scan"}))
+@pytest.mark.parametrize("name", sorted(set(STAGES) - SCANS))
 def test_no_single_file_is_listed_that_is_not_imported(name: str) -> None:
     """An edit re-runs only what uses the file; folders are listed where a stage uses nearly all of them."""
     listed = {Path(dep) for dep in paths(STAGES[name], "deps") if dep.endswith(".py") and "*" not in dep}
@@ -81,7 +82,7 @@ def test_no_single_file_is_listed_that_is_not_imported(name: str) -> None:
 @pytest.mark.parametrize("hidden", ["data/shards/test", "data/truth"])
 @pytest.mark.parametrize("name", sorted(TRAINS_OR_LABELS))
 def test_what_learns_never_sees_the_test_images_or_the_hidden_labels(name: str, hidden: str) -> None:
-    for stage in {name, *upstream(name)} - {"prepare", "scan"}:  # `prepare` draws the splits, and writes both apart
+    for stage in {name, *upstream(name)} - {"prepare", *SCANS}:  # `prepare` draws the splits, and writes both apart
         assert not any(overlap(dep, hidden) for dep in paths(STAGES[stage], "deps")), stage
 
 

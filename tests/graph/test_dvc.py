@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
+from sklearn.datasets import load_digits
 
 from pipeline import catalogue
 from tests.graph.closure import ROOT
@@ -19,7 +21,8 @@ from tests.graph.closure import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STUDENT_2 = {"distill@2", "evaluate-student@2", "audit", "report"}
-ALWAYS = {"scan"}
+ALWAYS = {"scan", "scan-more@web"}
+QUICK = {"from": "scratch", "images": "unlabelled", "monitors": 1, "steps": 2, "batch": 32}
 
 
 class Project:
@@ -167,17 +170,39 @@ def test_every_pretext_method_is_a_run_of_the_graph(project: Project) -> None:
     from tests.contract.small_task import NEEDS, SMALL
 
     path = project.folder / "params.yaml"
-    before, runs, knobs = path.read_text(), {}, {"monitors": 1, "steps": 2, "batch": 32}
+    before, runs = path.read_text(), {}
     for entry in catalogue.entries():
         if entry.family == "pretext" and entry.name != "simclr":
             views = dict.fromkeys(entry.unlabelled, "affine(10, .1)")
-            encoder = (
-                {"encoder": {"name": "tiny", "args": {"width": 4}} | NEEDS[entry.name]} if entry.name in NEEDS else {}
-            )
-            run = {"from": "scratch", "method": entry.name, "views": views, "knobs": SMALL.get(entry.name, {})}
-            runs[entry.name] = run | knobs | encoder
+            encoder = {"name": "tiny", "args": {"width": 4}} | NEEDS.get(entry.name, {})
+            runs[entry.name] = QUICK | {"method": entry.name, "views": views, "knobs": SMALL.get(entry.name, {})}
+            runs[entry.name] |= {"encoder": encoder}
     project.set(pretrain=YAML().load(path)["pretrain"] | runs)
     ran = project.repro()
     assert ran == {f"{stage}@{name}" for stage in ("pretrain", "probe") for name in runs} | {"report"}
+    path.write_text(before)
+    project.repro()
+
+
+def test_runs_build_on_one_another_and_on_other_images(project: Project) -> None:
+    """The chain is cached link by link; further images run what learns from them, and nothing else."""
+    path, web = project.folder / "params.yaml", project.folder / "web"
+    before = path.read_text()
+    for row, pixels in enumerate(load_digits().images[:60]):
+        (web / str(row % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype("uint8")).save(web / str(row % 2) / f"{row}.png")
+    project.set(more={"web": str(web)})
+    chain = {
+        "web": QUICK | {"method": "simclr", "images": "web"},
+        "own": QUICK | {"method": "simclr", "from": "web"},
+        "small": QUICK | {"method": "clusterfit", "from": "own", "knobs": {"k": 10}, "encoder": {"name": "tiny"}},
+    }
+    project.set(pretrain=YAML().load(path)["pretrain"] | chain)
+    links = [{f"pretrain@{name}", f"probe@{name}"} for name in chain]
+    assert project.repro() == {"prepare-more@web", *set().union(*links), "report"}
+    project.set(pretrain__own__steps=3)
+    assert project.repro() == links[1] | links[2] | {"report"}
+    (web / "1" / "1.png").unlink()
+    assert project.repro() >= {"prepare-more@web", "pretrain@web", "pretrain@own", "pretrain@small"}
     path.write_text(before)
     project.repro()

@@ -20,8 +20,8 @@ from tests.params_files import DEFAULT
 ROOT = Path(__file__).parents[2]
 COMMON = ["--params", "--set", "-S"]
 FROZEN = {
-    "scan": COMMON,
-    "prepare": COMMON,
+    "scan": ["NAME", *COMMON],
+    "prepare": ["NAME", *COMMON],
     "scratch": COMMON,
     "pretrain": ["RUN", *COMMON],
     "finetune": ["--baseline", *COMMON],
