@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import files
 from pipeline.data.shards import ShardSet
 from pipeline.params import Params
-from pipeline.report import audits, calibration, classes, curves, graph, numbers, pictures, scores
+from pipeline.report import audits, calibration, classes, curves, graph, layers, neighbours, numbers, pictures, scores
 from pipeline.report.run import Run, load
 
 PACKAGES = ("ssl-pipe", "torch", "torchvision", "timm", "numpy", "scikit-learn", "webdataset", "dvc")
@@ -30,7 +30,15 @@ def build(root: Path, params: Params) -> None:
     )
     page.filters |= {
         each.__name__: each
-        for each in (numbers.percent, numbers.points, numbers.decimal, numbers.count, numbers.short, numbers.duration)
+        for each in (
+            numbers.clip,
+            numbers.percent,
+            numbers.points,
+            numbers.decimal,
+            numbers.count,
+            numbers.short,
+            numbers.duration,
+        )
     }
     text = page.get_template("page.html.j2").render(_context(run, root))
     files.write_bytes(root / "report.html", text.encode())
@@ -52,6 +60,8 @@ def _context(run: Run, root: Path) -> dict[str, Any]:
         "gain": scores.row(run, final)["to_baseline"],
         "rows": [scores.row(run, model) for model in run.models.values()],
         "probes": scores.probes(run),
+        "layers": layers.by_depth(run),
+        "sheets": neighbours.sheets(run, root),
         "graph": graph.draw(run),
         "total": sum(page["seconds"] for page in run.times.values()) or None,
         "together": [

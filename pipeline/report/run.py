@@ -15,6 +15,7 @@ from pipeline.score.accuracy import wilson
 
 METRICS = ("n", "top1", "top5", "mean_class_accuracy", "nll", "brier", "ece")
 PROBES = ("knn", "linear")
+LAYERS = ("depth", "channels", "side", "features", "labels", "linear", "low", "high", "knn")
 AUDIT = (
     *("n", "teacher", "classes", "truth", "top1", "ece", "nll", "thresholds", "coverage", "precision"),
     *("per_class", "reliability", "selected", "changed", "out_of_class", "pictures"),
@@ -51,7 +52,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Run:
-    """`models`: baseline, finetune, then the students in order. `probes`: name -> metrics, `scratch` first."""
+    """`models`: baseline, finetune, then the students in order. `probes`: name -> metrics, `scratch` first.
+
+    `layers`, `neighbours`: the rows of layers.csv and neighbours.csv of the encoders that have any.
+    """
 
     params: Params
     labels: int
@@ -61,6 +65,8 @@ class Run:
     channels: int
     models: dict[str, Model]
     probes: dict[str, dict[str, Any]]
+    layers: dict[str, list[read.Row]]
+    neighbours: dict[str, list[read.Row]]
     curves: dict[str, dict[str, list[tuple[float, float]]]]
     audits: dict[str, dict[str, Any]]
     times: dict[str, dict[str, Any]]
@@ -98,10 +104,18 @@ def load(root: Path, params: Params) -> Run:
         channels=page["channels"],
         models={model.name: model for model in models},
         probes={name: read.page(root / "scores" / name / "metrics.json", "n", *PROBES) for name in probed},
+        layers=_tables(root, probed, "layers", LAYERS),
+        neighbours=_tables(root, names, "neighbours", ("rank", "cosine")),
         curves={name: read.curve(root / "curves" / f"{name}.csv") for name in trained},
         audits={name: read.page(root / "audits" / name / "audit.json", *AUDIT) for name in params.rounds},
         times=times,
     )
+
+
+def _tables(root: Path, names: list[str], table: str, numbers: tuple[str, ...]) -> dict[str, list[read.Row]]:
+    paths = {name: root / "scores" / name / f"{table}.csv" for name in names}
+    found = {name: read.table(path, numbers) for name, path in paths.items() if path.exists()}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: str | None, start: str, method: str):

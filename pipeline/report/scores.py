@@ -44,6 +44,11 @@ def row(run: Run, model: Model) -> dict[str, Any]:
     }
 
 
+def about(run: Run, name: str) -> str:
+    """What made an encoder."""
+    return "random weights" if name == "scratch" else run.params.pretrain[name].method
+
+
 def probes(run: Run) -> list[dict[str, Any]]:
     """Frozen features: a random encoder first, then each pretraining run with its difference to random."""
     found = []
@@ -56,8 +61,7 @@ def probes(run: Run) -> list[dict[str, Any]]:
             }
             for probe in PROBES
         }
-        about = "random weights" if name == "scratch" else run.params.pretrain[name].method
-        found.append({"name": name, "about": about, "metrics": metrics} | cells)
+        found.append({"name": name, "about": about(run, name), "metrics": metrics} | cells)
     return found
 
 

@@ -10,8 +10,10 @@ from PIL import Image
 from pipeline import files
 from pipeline.data.write import write_split
 from pipeline.params import Params
+from pipeline.score import retrieval
 from pipeline.score.calibration import reliability
 from pipeline.score.classifier import score_classifier
+from pipeline.score.sheet import sheet
 
 PARAMS = {
     "data": {"source": "digits", "labels_per_class": 4, "size": 8, "channels": 1},
@@ -103,6 +105,25 @@ def curve(steps, top, pretrain, seed):
     return rows
 
 
+def frozen(folder, images, labels, classes, i):
+    """Tables and picture of an encoder; the neighbours are those of the pixels."""
+    depths = [(16, 3, 0.5 + 0.05 * i), (32, 2, 0.625 + 0.2 * i), (64, 2, 0.55 + 0.15 * i)]
+    rows = []
+    for depth, (channels, side, share) in enumerate(depths):
+        grid = {"depth": depth, "channels": channels, "side": side, "features": channels * side**2}
+        read = {"linear": share, "low": share - 0.05, "high": share + 0.05, "knn": share - 0.1}
+        rows.append(grid | {"labels": 4 * len(classes)} | read)
+    write_csv(folder / "layers.csv", rows)
+    rows = retrieval.queries(labels, 0)
+    cosines, near = retrieval.nearest(torch.as_tensor(images).flatten(1).float(), rows, 8)
+    both = torch.cat([rows[:, None], near], 1)
+    keys = [f"test-{row}" for row in range(len(labels))]
+    write_csv(folder / "neighbours.csv", retrieval.table(keys, labels.tolist(), classes, rows, cosines, near))
+    files.write_bytes(
+        folder / "neighbours.png", sheet(torch.as_tensor(images)[both], labels[both] != labels[rows, None])
+    )
+
+
 def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
     """Fill `root`. images uint8 (N, C, H, W), labels (N,) int64: the last `n_test` are for testing."""
     params = Params.model_validate(params)
@@ -133,8 +154,10 @@ def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
             root / "times" / f"evaluate-{name}.json", time | {"seconds": 0.8, "images_per_second": 9876.5 + i}
         )
     for i, name in enumerate(["scratch", *params.pretrain] if params.pretrain else []):
-        probe = {"n": n_test, "knn": 0.55 + 0.1 * i, "linear": 0.61 + 0.08 * i}
-        files.write_json(root / "scores" / name / "metrics.json", probe | {"feature_std": 0.5, "effective_rank": 11.0})
+        probe = {"n": n_test, "knn": 0.55 + 0.1 * i, "linear": 0.61 + 0.08 * i, "feature_std": 0.5}
+        probe |= {"effective_rank": 11.0, "map": 0.31 + 0.2 * i, "precision_at_8": 0.52 + 0.2 * i}
+        files.write_json(root / "scores" / name / "metrics.json", probe)
+        frozen(root / "scores" / name, images[len(names) :], test, classes, i)
     for i, name in enumerate(params.pretrain):
         write_csv(root / "curves" / f"{name}.csv", curve(1500, 0.9, True, 10 + i))
         files.write_json(root / "times" / f"{name}.json", {"stage": name, "seconds": 71.0, "machine": MACHINE})

@@ -25,6 +25,8 @@ class Page(HTMLParser):
             self.images.append(about)
         if tag == "tr":
             self.row = about.get("data-model") or about.get("data-probe")
+            if "data-layers" in about:
+                self.row = f"layers of {about['data-layers']}"
             self.rows.setdefault(self.row, [])
         if tag in ("td", "th"):
             self.rows[self.row].append("")

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from pipeline import report
+from pipeline import files, report
 from pipeline.errors import BadData
-from tests.report.parsed import metrics
+from tests.report.parsed import Page, metrics
 
 REQUIRED = (
     "scores/student-1/metrics.json",
@@ -47,6 +47,36 @@ def test_a_cell_that_is_no_number_is_named_with_its_line(make):
     lines[4] = lines[4].replace(lines[4].split(",")[1], "many")
     curve.write_text("\n".join(lines))
     with pytest.raises(BadData, match=r"curves/baseline.csv:5: column 'loss'"):
+        report.build(root, params)
+
+
+@pytest.mark.parametrize(
+    "missing, section", [("layers.csv", "layers"), ("neighbours.csv", "neighbours"), ("neighbours.png", "neighbours")]
+)
+def test_what_an_encoder_does_not_show_is_optional(make, missing, section):
+    root, params = make()
+    for file in (root / "scores").glob(f"*/{missing}"):
+        file.unlink()
+    report.build(root, params)
+    page = Page(root / "report.html")
+    assert section not in page.ids and f"#{section}" not in page.loads
+    assert {"features", "layers", "neighbours"} - {section} <= page.ids
+
+
+def test_a_table_of_layers_may_be_empty(make):
+    """Of a network that does not show its maps."""
+    root, params = make()
+    files.write_csv(root / "scores" / "simclr" / "layers.csv", [])
+    report.build(root, params)
+    rows = Page(root / "report.html").rows
+    assert "layers of scratch" in rows and "layers of simclr" not in rows
+
+
+def test_a_table_of_neighbours_without_its_columns_is_named(make):
+    root, params = make()
+    path = root / "scores" / "simclr" / "neighbours.csv"
+    path.write_text(path.read_text().replace("neighbour_class", "other"))
+    with pytest.raises(BadData, match=r"simclr/neighbours.csv: has no column 'neighbour_class'"):
         report.build(root, params)
 
 

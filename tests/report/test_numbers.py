@@ -1,5 +1,6 @@
 """The numbers of the page and of the table are those of the files."""
 
+import csv
 import json
 import re
 
@@ -52,6 +53,30 @@ def test_probes_are_compared_with_random_features(make):
     assert rows["simclr"][1] == f"{100 * run['knn']:.1f}"
     assert rows["simclr"][3].strip() == f"{100 * (run['knn'] - scratch['knn']):+.1f}"
     assert rows["simclr"][6].strip() == f"{100 * (run['linear'] - scratch['linear']):+.1f}"
+
+
+def test_the_layers_are_those_of_the_files_and_the_best_is_bold(make):
+    root, params = make()
+    report.build(root, params)
+    rows, text = Page(root / "report.html").rows, (root / "report.html").read_text()
+    for name in ("scratch", "simclr"):
+        with open(root / "scores" / name / "layers.csv") as file:
+            found = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        cells = rows[f"layers of {name}"][1:]
+        for cell, row in zip(cells, found, strict=True):
+            assert cell.startswith(f"{100 * row['linear']:.1f}{100 * row['low']:.1f} to {100 * row['high']:.1f}")
+            assert f"kNN {100 * row['knn']:.1f}" in cell
+        line = re.search(rf'data-layers="{name}".*?</tr>', text, re.DOTALL)[0]
+        assert re.findall(r"<b>(.*?)</b>", line) == [f"{100 * max(row['linear'] for row in found):.1f}"]
+    label = re.search(r'aria-label="Linear accuracy by depth[^"]*"', text)[0]
+    assert "random weights 62.5 % at depth 1" in label and "simclr 82.5 % at depth 1" in label
+
+
+def test_retrieval_stands_beside_that_of_random_weights(make):
+    root, params = make()
+    report.build(root, params)
+    text = (root / "report.html").read_text().replace("&nbsp;", " ")
+    assert "72.0 % of 8, mAP 51.0 %; random weights 52.0 %, 31.0 %" in text
 
 
 def test_the_headline_goes_from_the_baseline_to_the_final_model(make):

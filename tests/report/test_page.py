@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import csv
 import io
 import re
 
@@ -28,8 +29,9 @@ def test_every_picture_has_words_and_is_the_image_of_its_key(make, digits):
     root, params = make()
     report.build(root, params)
     text, page = (root / "report.html").read_text(), Page(root / "report.html")
-    assert len(page.images) == 2 * 36
-    for image in page.images:
+    pseudo_labelled = [image for image in page.images if "title" in image]
+    assert len(pseudo_labelled) == 2 * 36
+    for image in pseudo_labelled:
         key = image["title"]
         assert image["alt"].startswith(f"{key}: called ")
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))))
@@ -37,6 +39,21 @@ def test_every_picture_has_words_and_is_the_image_of_its_key(make, digits):
     charts = re.findall(r"<svg[^>]*>", text)
     assert len(charts) > 15
     assert all(re.search(r'role="img"', chart) and re.search(r'aria-label="[^"]{20,}"', chart) for chart in charts)
+
+
+def test_the_sheet_of_neighbours_is_that_of_evaluate_and_its_words_count_the_right_ones(make):
+    root, params = make()
+    report.build(root, params)
+    page = Page(root / "report.html")
+    (sheet,) = [image for image in page.images if image["alt"].startswith("Nearest neighbours by simclr")]
+    assert base64.b64decode(sheet["src"].split(",")[1]) == (root / "scores" / "simclr" / "neighbours.png").read_bytes()
+    image = Image.open(root / "scores" / "simclr" / "neighbours.png")
+    assert (int(sheet["width"]), int(sheet["height"])) == image.size
+    rows = list(csv.DictReader((root / "scores" / "simclr" / "neighbours.csv").open()))
+    for name in dict.fromkeys(row["class"] for row in rows):
+        right = sum(row["class"] == row["neighbour_class"] == name for row in rows)
+        assert f"{name} {right} of 8" in sheet["alt"]
+    assert "neighbours" in page.ids and "#neighbours" in page.loads
 
 
 def test_the_same_files_give_the_same_page(make):
@@ -75,7 +92,7 @@ def test_without_rounds_and_pretraining_their_sections_are_gone(make, given):
     report.build(root, params)
     page = Page(root / "report.html")
     assert {"scores", "graph", "training", "calibration", "classes", "again"} <= page.ids
-    assert not {"features", "labels"} & page.ids
+    assert not {"features", "layers", "neighbours", "labels"} & page.ids
     assert [row for row in page.rows if row] == ["baseline", "finetune"]
 
 
