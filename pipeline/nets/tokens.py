@@ -19,8 +19,9 @@ def code_logits(branch: Branch, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def tokens(branch: Branch, x: Tensor) -> Tensor:
-    """The likeliest code of each place, (B, h, w)."""
-    return code_logits(branch, x).argmax(-1)
+    """The likeliest code of each place, (B, h, w): in fp32, since lower precision makes ties."""
+    with torch.autocast(x.device.type, enabled=False):
+        return code_logits(branch, x.float()).argmax(-1)
 
 
 @torch.no_grad()

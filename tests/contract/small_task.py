@@ -28,7 +28,15 @@ from pipeline.views.view import View
 
 CPU = torch.device("cpu")
 MEAN, STD = [0.3], [0.37]
-VIT = {"patch_size": 2, "embed_dim": 24, "depth": 2, "num_heads": 2, "class_token": False, "global_pool": "avg"}
+VIT = {
+    "patch_size": 2,
+    "embed_dim": 24,
+    "depth": 2,
+    "num_heads": 2,
+    "class_token": False,
+    "global_pool": "avg",
+    "fc_norm": False,
+}
 TRANSFORMER = {"name": "vit_tiny_patch16_224", "args": VIT}
 TOKENIZER = {"args": {"width": 8, "stem_stride": 1, "stages": 2}}
 """a map of 4x4, as the patches of the transformer"""
@@ -39,12 +47,13 @@ NEEDS: dict[str, dict[str, Any]] = {
     "cmc": {"sees": ["L", "edges"]},
     "colorization": {"sees": ["L"]},
     "cpc_v2": {"norm": "layer"},
+    "multitask": {"sees": ["L"]},
 }
 """what `encoder` must say for a method that does not work with every encoder"""
-COLOURED = ("colorization",)
+COLOURED = ("colorization", "multitask")
 """methods that predict colours: they see the digits tinted"""
 SMALL: dict[str, dict[str, Any]] = {
-    "dvae": {"vocab": 32, "dim": 16, "hidden": 16, "beta": 0.5},
+    "dvae": {"vocab": 32, "dim": 16, "hidden": 16, "beta": 0.1},
     "mae": {"dim": 16, "depth": 1, "heads": 2},
     "cpc_v2": {"patch": 6, "stride": 1, "skip": 0, "steps": 2, "dim": 16, "hidden": 16, "scale": 1.0},
     "barlow_twins": {"dim": 32, "redundancy": 0.1},

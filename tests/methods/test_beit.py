@@ -14,7 +14,7 @@ from pipeline.nets.heads import Head
 from pipeline.nets.masks import TRIES, blockwise
 from pipeline.nets.memory import Frozen
 from pipeline.nets.model import load_model, save_model
-from pipeline.nets.tokens import tokens
+from pipeline.nets.tokens import perplexity, tokens
 from tests.contract import small_task as task
 from tests.test_losses import oracle_cross_entropy
 
@@ -101,6 +101,13 @@ def test_guessing_costs_the_log_of_the_vocabulary_and_knowing_nothing():
         method.teacher.net.head[0].bias[7] = 1e4
         method.classifier.bias[7] = 50
         assert method(x=x) < 1e-6
+
+
+def test_the_number_of_codes_that_the_tokenizer_uses_is_told():
+    method, x = beit(), seen(6)
+    method(x=x)
+    assert torch.equal(method.notes["codes"], perplexity(tokens(method.teacher.net, x), 32))
+    assert method.notes["codes"] > 5
 
 
 def test_other_patches_are_hidden_in_each_step_and_of_each_image():

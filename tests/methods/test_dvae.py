@@ -110,7 +110,7 @@ def test_each_step_draws_other_codes():
 @pytest.mark.slow
 def test_codes_come_to_tell_images_apart(tmp_path):
     """Images decoded from their own codes are nearer than those decoded from another's; the codes are many."""
-    method = task.method(ENTRY, beta=0.1, hidden=64)
+    method = task.method(ENTRY, hidden=64)
     task.train(method, task.batches(ENTRY, batch=64, gentle=True), tmp_path, 200, lr=0.005, name="adamw")
     x, branch = task.TRANSFORM(task.digits()[0][:200]), method.eval().online
     with torch.no_grad():

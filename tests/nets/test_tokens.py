@@ -33,6 +33,14 @@ def test_each_place_is_told_by_the_head_alone(tokenizer):
     assert not tokens(tokenizer, X).is_floating_point() and len(tokens(tokenizer, X).unique()) > 3
 
 
+def test_precision_does_not_change_a_token(tokenizer):
+    many = torch.randn(300, 3, 8, 8)
+    expected = tokens(tokenizer.eval(), many)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(tokens(tokenizer, many), expected)
+        assert not torch.equal(code_logits(tokenizer, many).argmax(-1), expected)
+
+
 def test_a_saved_tokenizer_gives_the_same_tokens(tokenizer, tmp_path):
     save_model(tmp_path, tokenizer, {"kind": "encoder", "stage": "dvae"})
     again = load_model(tmp_path).branch

@@ -13,7 +13,7 @@ from pipeline.nets.heads import Head
 from pipeline.nets.luck import Luck
 from pipeline.nets.masks import TRIES, blockwise
 from pipeline.nets.memory import Frozen
-from pipeline.nets.tokens import map_grid, tokens
+from pipeline.nets.tokens import map_grid, perplexity, tokens
 from pipeline.nets.vit import embed_patches, transform, transformer
 from pipeline.views.recipes import BEIT
 
@@ -23,7 +23,8 @@ class BEiT(Method):
 
     Patches are hidden from a transformer, block by block, and it tells which codes the tokenizer (`from`: a run of
     dvae) gives them, which sees the whole image. `share` of the patches are hidden: .383 is the paper's 75 of 196.
-    `block` is the least size of a block, but no more than a third of what is hidden.
+    `block` is the least size of a block, but no more than a third of what is hidden. `codes` in the curves is how many
+    codes the tokenizer uses: few are too easily told.
 
     Use it for transformers that are to be fine-tuned; features as they are gain little from it.
     """
@@ -50,5 +51,6 @@ class BEiT(Method):
         patches = torch.where(hidden[..., None], self.hidden, embed_patches(net, x))
         features = transform(net, patches)[:, net.num_prefix_tokens :]
         codes = tokens(self.teacher.net, x).flatten(1)
+        self.note(codes=perplexity(codes, self.classifier.out_features))
         yield cross_entropy(self.classifier(features[hidden]), codes[hidden]).mean()
         self.luck.turn()
