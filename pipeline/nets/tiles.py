@@ -43,7 +43,7 @@ def occluded(mine: Tensor, others: Tensor, luck: Tensor, count: Tensor) -> Tenso
 
     luck: (B, n) in [0, 1); all places have the same chance.
     """
-    hidden = luck.argsort(1).argsort(1) < count[:, None]
+    hidden = luck.argsort(1) < count[:, None]
     return torch.where(hidden[..., None, None, None], others, mine)
 
 

@@ -75,6 +75,8 @@ def test_the_answer_is_that_of_the_tiles_that_belong(monkeypatch):
     own = image == torch.arange(n)[:, None]
     order = answers(method, n)
     assert torch.equal(cell[own], order[own])
+    told = (cell == order)[~own].float().mean().item()
+    assert told == pytest.approx(1 / 4, abs=0.08), "a foreign tile must not be of the cell that is missing"
     for i in range(n):  # there is one answer, whatever is hidden
         fits = (method.solver.table == cell[i])[:, own[i]].all(1)
         assert fits.sum() == 1 and torch.equal(method.solver.table[fits][0], order[i])
