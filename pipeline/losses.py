@@ -152,6 +152,32 @@ def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
     return F.cross_entropy(logits.float(), y, reduction="none", label_smoothing=smoothing)
 
 
+def sharpen(p: Tensor, temperature: float) -> Tensor:
+    """p^(1/T) / sum p^(1/T) of probabilities (B, K) (MixMatch, arXiv:1905.02249, equation 7); T -> 0: the largest is 1.
+
+    In the logarithm, so that a small temperature does not make all of a row zero.
+    """
+    with torch.autocast(p.device.type, enabled=False):
+        return (p.float().clamp_min(1e-30).log() / temperature).softmax(-1)
+
+
+def squared_difference(p: Tensor, q: Tensor) -> Tensor:
+    """(p - q)^2 of probabilities (B, K), the mean over classes: (B,)."""
+    return (p.float() - q.float()).square().mean(1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """-sum_k p_k ln p_k of softmax(logits), (B, K) -> (B,). From 0 to ln K."""
+    log_p = logits.float().log_softmax(1)
+    return -(log_p.exp() * log_p).sum(1)
+
+
+def divergence(target: Tensor, logits: Tensor) -> Tensor:
+    """KL(target || softmax(logits)) of each sample: sum_k q_k (ln q_k - ln p_k), (B,). target: probabilities (B, K)."""
+    target = target.float()
+    return cross_entropy(logits, target) + torch.xlogy(target, target).sum(1)
+
+
 def weighted_squares(predicted: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """w (predicted - x)^2, the mean over all numbers; weight: of a shape that fits x (arXiv:1604.07379, equation 1)."""
     return (weight * (predicted.float() - x.float()).square()).mean()

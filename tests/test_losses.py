@@ -8,6 +8,8 @@ import torch
 
 from pipeline.losses import (
     cross_entropy,
+    divergence,
+    entropy,
     gather,
     gumbel_softmax,
     in_batch_nce,
@@ -18,7 +20,9 @@ from pipeline.losses import (
     nce,
     nce_among,
     nt_xent,
+    sharpen,
     sinkhorn,
+    squared_difference,
     unit,
 )
 from tests.gloo import both
@@ -483,3 +487,41 @@ def test_logit_laplace_is_least_at_the_pixel_and_never_endless():
     right = (0.1 + 0.8 * x).logit()
     sure = logit_laplace(x, right, torch.full((3,), -1e9))
     assert (sure > -6.2).all() and (sure < logit_laplace(x, right + 0.1, torch.full((3,), -1e9))).all()
+
+
+@pytest.mark.parametrize("temperature", (0.1, 0.5, 1.0))
+def test_sharpen_is_the_formula_and_lowers_the_entropy(temperature, draw):
+    p = torch.rand(5, 4, generator=draw).softmax(1)
+    expected = p.double().numpy() ** (1 / temperature)
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(sharpen(p, temperature).numpy(), expected, rtol=1e-5)
+    if temperature < 1:
+        assert (entropy(sharpen(p, temperature).log()) < entropy(p.log())).all(), "a peer's did nothing"
+
+
+def test_a_small_temperature_leaves_one_and_no_nan():
+    p = torch.tensor([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
+    torch.testing.assert_close(sharpen(p, 0.001), torch.eye(3)[[0, 0]])
+
+
+def test_entropy_is_from_zero_to_ln_k(draw):
+    assert entropy(torch.zeros(2, 7)).tolist() == pytest.approx([log(7)] * 2)
+    assert entropy(100 * torch.eye(3)).tolist() == pytest.approx([0] * 3, abs=1e-6)
+    p = torch.randn(4, 5, generator=draw).double().softmax(1)
+    assert entropy(p.log()).tolist() == pytest.approx(-(p * p.log()).sum(1).numpy(), rel=1e-5)
+
+
+def test_divergence_is_summed_over_classes_and_zero_where_both_agree(draw):
+    """Not the mean over B times C, which makes it C times smaller."""
+    logits, target = torch.randn(2, 5, 4, generator=draw)
+    q, p = target.double().softmax(1), logits.double().softmax(1)
+    expected = (q * (q.log() - p.log())).sum(1).numpy()
+    assert divergence(target.softmax(1), logits).tolist() == pytest.approx(expected, rel=1e-4)
+    assert divergence(logits.softmax(1), logits).tolist() == pytest.approx([0] * 5, abs=1e-6)
+    one_hot = torch.eye(4)[:2]
+    torch.testing.assert_close(divergence(one_hot, logits[:2]), cross_entropy(logits[:2], torch.arange(2)))
+
+
+def test_squared_difference_is_the_mean_over_classes():
+    p, q = torch.tensor([[1.0, 0.0], [0.5, 0.5]]), torch.tensor([[0.0, 1.0], [0.5, 0.5]])
+    assert squared_difference(p, q).tolist() == [1.0, 0.0]

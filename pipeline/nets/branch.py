@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,40 @@ class Branch(nn.Module):
 def together(net: nn.Module, *batches: Tensor) -> list[Tensor]:
     """One forward of all batches, so that every BatchNorm sees them as one; the outputs, batch by batch."""
     return list(net(torch.cat(batches)).split([len(batch) for batch in batches]))
+
+
+BnUpdate = Literal["labelled", "first", "last", "all"]
+"""which forward pass of a step moves the running statistics of BatchNorm"""
+
+
+def passes(net: nn.Module, update: BnUpdate, *batches: Tensor) -> list[Tensor]:
+    """The outputs of the batches, the labelled one first. Every BatchNorm normalises by what it sees.
+
+    `all`: one forward of them together. Else one for each, and the running statistics move in the first (`labelled` and
+    `first`; where batches were interleaved, the first holds some of all) or in the last.
+    """
+    if update == "all":
+        return together(net, *batches)
+    moving = len(batches) - 1 if update == "last" else 0
+    outputs = []
+    for number, batch in enumerate(batches):
+        with running_statistics(net, moves=number == moving):
+            outputs.append(net(batch))
+    return outputs
+
+
+@contextmanager
+def running_statistics(net: nn.Module, moves: bool) -> Iterator[None]:
+    """Inside, forwards in train mode move the running statistics of BatchNorm, or leave them."""
+    norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) and not moves]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, before in zip(norms, tracked, strict=True):
+            norm.track_running_stats = before
 
 
 def in_groups(net: nn.Module, x: Tensor, groups: int, dealt: bool = False) -> Tensor:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from pipeline.losses import everyone, own
 
+BETA, ORDER = 1 << 60, 1 << 61  # so that one seed gives each kind of draw numbers of its own
+
 
 class Luck(nn.Module):
     """Uniform in [0, 1) for each image of the batch, others in each step: `luck(images, *shape)` is (B, *shape).
@@ -24,6 +26,18 @@ class Luck(nn.Module):
     def forward(self, images: Tensor, *shape: int) -> Tensor:
         draws = torch.Generator().manual_seed(int(self.seed))
         return own(torch.rand(everyone(len(images)), *shape, generator=draws)).to(images.device)
+
+    def beta(self, alpha: float, *batches: Tensor) -> list[Tensor]:
+        """A draw of Beta(alpha, alpha) for each image of each batch, (B,)."""
+        counts = [everyone(len(batch)) for batch in batches]
+        draws = torch.Generator().manual_seed(int(self.seed) ^ BETA)
+        a, b = torch._standard_gamma(torch.full((2, sum(counts)), alpha), generator=draws).clamp_min(1e-30)
+        return [own(part).to(batches[0].device) for part in (a / (a + b)).split(counts)]
+
+    def order(self, *batches: Tensor) -> Tensor:
+        """A permutation of all images of all batches of all processes, (n,)."""
+        draws = torch.Generator().manual_seed(int(self.seed) ^ ORDER)
+        return torch.randperm(sum(everyone(len(b)) for b in batches), generator=draws).to(batches[0].device)
 
     @torch.no_grad()
     def turn(self) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.losses import unit
-from pipeline.nets.branch import Branch, in_groups, together
+from pipeline.nets.branch import Branch, in_groups, passes, together
 from pipeline.nets.heads import Head
 
 
@@ -78,3 +78,22 @@ def test_in_one_group_the_network_sees_the_batch_as_it_is(encoder):
     apart = in_groups(branch, x, 2)
     assert torch.equal(apart, torch.cat([branch(x[:3]), branch(x[3:])]))
     assert not torch.allclose(apart, branch(x), atol=1e-3)
+
+
+@pytest.mark.parametrize("update, seen", [("labelled", 0), ("first", 0), ("last", 2)])
+def test_only_the_pass_that_the_knob_names_moves_batch_norm(update, seen):
+    norm, batches = torch.nn.BatchNorm1d(3), [k + torch.randn(50, 3) for k in (0.0, 10.0, 20.0)]
+    outputs = passes(norm, update, *batches)
+    assert norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_mean, 0.1 * batches[seen].mean(0))
+    for output in outputs:
+        torch.testing.assert_close(output.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    passes(norm, update, *batches)
+    assert norm.num_batches_tracked == 2, "the switch is off again after each pass"
+
+
+def test_all_is_one_forward_together():
+    norm, batches = torch.nn.BatchNorm1d(3), [k + torch.randn(50, 3) for k in (0.0, 10.0)]
+    outputs = passes(norm, "all", *batches)
+    torch.testing.assert_close(norm.running_mean, 0.1 * torch.cat(batches).mean(0))
+    torch.testing.assert_close(torch.cat(outputs).mean(0), torch.zeros(3), atol=1e-5, rtol=0)
