@@ -54,7 +54,7 @@ def check_lightness(encoder: Encoder, method: str) -> None:
     if encoder.spec["channels"] == 1:
         raise ParamsError(f"{method}: grey images have no colour to predict; set data.channels to 3")
     if encoder.spec["sees"] != ["L"]:
-        raise ParamsError(f"{method}: an encoder that sees colours need not predict them; set encoder.sees to [L]")
+        raise ParamsError(f"{method}: what an encoder sees of colours gives the answer away; set encoder.sees to [L]")
 
 
 class Palette(nn.Module):

@@ -69,6 +69,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "moco_v3": {"hidden": 64, "dim": 32},
     "jigsaw": {"grid": 2, "permutations": 24, "part": 128, "hidden": 128},
     "jigsaw_pp": {"grid": 2, "permutations": 24, "replaced": 1, "part": 128, "hidden": 128},
+    "multitask": {"hidden": 64},
     "pirl": {"negatives": 256, "grid": 2},
     "relative_position": {"hidden": 64},
     "simclr_v2": {"memory": 128},

@@ -23,14 +23,16 @@ OTHERWISE = {
     "jigsaw": {"lr": 0.1, "gain": 0.08},
     "jigsaw_pp": {"lr": 0.05, "gain": 0.05},
     "mae": {"steps": 300, "lr": 0.01, "name": "adamw"},
+    "multitask": {"gain": 0.1},
     "relative_position": {"gain": 0.0},
     "vicreg": {"lr": 0.02},
 }
-"""what does not learn enough from 150 steps of SGD: CPC v2 and inpainting, which the papers train
-with Adam; and losses that are sums over dimensions, or ten times another's, which want smaller steps; and DINO, whose
-loss first rises to that of guessing. `gain`, in kNN accuracy, of puzzles: their networks see tiles of 3 x 3 pixels or
-patches of 2 x 2, and are asked about whole digits; that relative position learns its own task is tested with it; so is that the codes of dVAE tell images apart, which it
-is made for; the patches of BEiT come to tell of their codes long before their mean tells of a digit"""
+"""what does not learn enough from 150 steps of SGD: CPC v2 and inpainting, which the papers train with Adam; and
+losses that are sums over dimensions, or ten times another's, which want smaller steps; and DINO, whose loss first
+rises to that of guessing. `gain`, in kNN accuracy, of puzzles: their networks see tiles of 3 x 3 pixels or patches of
+2 x 2, and are asked about whole digits; that relative position learns its own task is tested with it; so is that the
+codes of dVAE tell images apart, which it is made for; the patches of BEiT come to tell of their codes long before
+their mean tells of a digit; multitask is relative position in a third of its images"""
 
 
 def features(network, rows):
