@@ -35,7 +35,8 @@ def permutations(n: int, count: int, apart: int = 2) -> Tensor:
         left = left[:, : left.shape[1] // 2]
     order = torch.randperm(left.shape[1], generator=torch.Generator().manual_seed(0))
     left = np.ascontiguousarray(left[:, order.numpy()])
-    near, chosen = np.zeros(left.shape[1], np.int32), []
+    near = np.zeros(left.shape[1], np.int32)
+    chosen: list[np.ndarray] = []
     while len(chosen) < count:
         best = near.argmin()
         if near[best] >= TAKEN:
