@@ -111,6 +111,7 @@ def frozen(folder, images, labels, classes, i):
     rows = []
     for depth, (channels, side, share) in enumerate(depths):
         grid = {"depth": depth, "channels": channels, "side": side, "features": channels * side**2}
+        share = min(share, 0.9)
         read = {"linear": share, "low": share - 0.05, "high": share + 0.05, "knn": share - 0.1}
         rows.append(grid | {"labels": 4 * len(classes)} | read)
     write_csv(folder / "layers.csv", rows)
@@ -155,7 +156,7 @@ def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
         )
     for i, name in enumerate(["scratch", *params.pretrain] if params.pretrain else []):
         probe = {"n": n_test, "knn": 0.55 + 0.1 * i, "linear": 0.61 + 0.08 * i, "feature_std": 0.5}
-        probe |= {"effective_rank": 11.0, "map": 0.31 + 0.2 * i, "precision_at_8": 0.52 + 0.2 * i}
+        probe |= {"effective_rank": 11.0, "map": min(0.31 + 0.2 * i, 1), "precision_at_8": min(0.52 + 0.2 * i, 1)}
         files.write_json(root / "scores" / name / "metrics.json", probe)
         frozen(root / "scores" / name, images[len(names) :], test, classes, i)
     for i, name in enumerate(params.pretrain):

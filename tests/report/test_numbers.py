@@ -76,7 +76,7 @@ def test_retrieval_stands_beside_that_of_random_weights(make):
     root, params = make()
     report.build(root, params)
     text = (root / "report.html").read_text().replace("&nbsp;", " ")
-    assert "72.0 % of 8, mAP 51.0 %; random weights 52.0 %, 31.0 %" in text
+    assert "72.0 % of 8, mAP 51.0 %; random weights: 52.0 %, mAP 31.0 %" in text
 
 
 def test_the_headline_goes_from_the_baseline_to_the_final_model(make):
