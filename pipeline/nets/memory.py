@@ -59,10 +59,12 @@ class Ema(nn.Module, Generic[N]):
         return min(1 - 1 / (int(self.updates) + 1), m)
 
 
-class Frozen(nn.Module):
+class Frozen(nn.Module, Generic[N]):
     """A teacher: always in eval mode, never a gradient."""
 
-    def __init__(self, net: nn.Module) -> None:
+    net: N
+
+    def __init__(self, net: N) -> None:
         super().__init__()
         self.net = net.requires_grad_(False)
         self.train()
