@@ -7,8 +7,9 @@ python benchmarks/learning.py benchmarks/methods_digits.yaml 3 -j 2 --only moco,
 
 Each seed draws its own split, labels and weights. What was measured is kept in benchmarks/measured/, model by model and
 seed by seed, so that `--only` (with what these runs build on) can renew some rows; the table goes into docs/results.md
-and README.md. `-j`: seeds that run at the same time, one thread each. The cost of a run is its training time per image
-over that of the run `simclr` of the same seed.
+and README.md. `--keep FOLDER` keeps what the stages make, and a call that finds it there goes on from it: for tables
+that take longer than the machine is free. `-j`: seeds that run at the same time, one thread each. The cost of a run is
+its training time per image over that of the run `simclr` of the same seed.
 """
 
 from __future__ import annotations
@@ -48,28 +49,36 @@ SHOWN = {"top1": ("top-1, %", 100), "linear": ("linear probe, %", 100), "knn": (
 Scores = dict[str, dict[str, Any]]
 
 
-def run(seed: int, file: Path, sets: list[str], only: list[str], threads: int) -> Scores:
-    """Every stage in this process, in an empty folder; the metrics of each model, or why it has none."""
+def run(seed: int, file: Path, sets: list[str], only: list[str], keep: Path | None, threads: int) -> Scores:
+    """Every stage in this process, in a folder of its own; the metrics of each model, or why it has none."""
     torch.set_num_threads(threads)
     sets = [*sets, f"seed={seed}", f"data.seed={seed}"]
     p, common, scores = read(file, sets), {"sets": sets, "params": file}, {}
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        prepare(**common)
-        scratch(**common)
+    with contextlib.ExitStack() as stack:
+        folder = keep / str(seed) if keep else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(contextlib.chdir(folder))
+        made = Path("data/models")
+        if not (made / "scratch").exists():
+            prepare(**common)
+            scratch(**common)
         for name in needed(p, only):
             try:
-                pretrain(name, **common)
+                if not (made / name).exists():
+                    pretrain(name, **common)
             except (Collapsed, Diverged) as error:
                 scores[name] = {"stopped": str(error)}
         if not only:
-            finetune(baseline=True, **common)
-            if p.finetune.start != "scratch":
-                finetune(baseline=False, **common)
+            for name, baseline in {"baseline": True, "finetune": False}.items():
+                if not (made / name).exists() and (baseline or p.finetune.start != "scratch"):
+                    finetune(baseline=baseline, **common)
             for name in p.rounds:
-                label(name, **common)
-                distill(name, **common)
-        for name in [name for name in p.models if Path("data/models", name).exists()]:
-            evaluate(name, **common)
+                if not (made / f"student-{name}").exists():
+                    label(name, **common)
+                    distill(name, **common)
+        for name in [name for name in p.models if (made / name).exists()]:
+            if not Path("data/scores", name).exists():
+                evaluate(name, **common)
             metrics = files.read_json(f"data/scores/{name}/metrics.json")
             scores[name] = {key: metrics[key] for key in ("n", *SHOWN) if key in metrics}
         for name in scores.keys() & p.pretrain.keys():
@@ -128,13 +137,14 @@ def main() -> None:
     parser.add_argument("seeds", type=int)
     parser.add_argument("-S", dest="sets", action="append", default=[])
     parser.add_argument("-j", dest="jobs", type=int, default=1)
+    parser.add_argument("--keep", type=lambda text: Path(text).resolve())
     parser.add_argument("--only", type=lambda text: text.split(","), default=[])
     asked = parser.parse_args()
     file, threads = asked.file.resolve(), 1 if asked.jobs > 1 else torch.get_num_threads()
     name = "digits" if file.name == "params.yaml" else file.stem
     kept = ROOT / "benchmarks" / "measured" / f"{name}.json"
     measured = files.read_json(kept)["models"] if kept.exists() else {}
-    one = partial(run, file=file, sets=asked.sets, only=asked.only, threads=threads)
+    one = partial(run, file=file, sets=asked.sets, only=asked.only, keep=asked.keep, threads=threads)
     with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as workers:
         for seed, scores in enumerate(workers.map(one, range(asked.seeds))):
             for model, metrics in scores.items():
