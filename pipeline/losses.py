@@ -178,6 +178,14 @@ def divergence(target: Tensor, logits: Tensor) -> Tensor:
     return cross_entropy(logits, target) + torch.xlogy(target, target).sum(1)
 
 
+def mean_where(kept: Tensor, losses: Tensor) -> Tensor:
+    """The mean of losses (B,) over the samples of all processes that `kept` (B,), of 0 and 1, has; of none, 0.
+
+    The number of processes is in it because DDP divides by it.
+    """
+    return (kept * losses).sum() * everyone(1) / gather(kept).sum().clamp_min(1)
+
+
 def weighted_squares(predicted: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """w (predicted - x)^2, the mean over all numbers; weight: of a shape that fits x (arXiv:1604.07379, equation 1)."""
     return (weight * (predicted.float() - x.float()).square()).mean()

@@ -17,6 +17,7 @@ from pipeline.losses import (
     kl_to_uniform,
     log_partition,
     logit_laplace,
+    mean_where,
     nce,
     nce_among,
     nt_xent,
@@ -520,6 +521,27 @@ def test_divergence_is_summed_over_classes_and_zero_where_both_agree(draw):
     assert divergence(logits.softmax(1), logits).tolist() == pytest.approx([0] * 5, abs=1e-6)
     one_hot = torch.eye(4)[:2]
     torch.testing.assert_close(divergence(one_hot, logits[:2]), cross_entropy(logits[:2], torch.arange(2)))
+
+
+def test_a_mean_over_those_that_are_kept_and_of_none_it_is_zero():
+    losses = torch.tensor([1.0, 2.0, 6.0])
+    assert mean_where(torch.tensor([1.0, 0.0, 1.0]), losses) == 3.5
+    assert mean_where(torch.zeros(3), losses) == 0
+
+
+def _kept(rank):
+    losses = torch.arange(8.0).chunk(2)[rank].clone().requires_grad_()
+    loss = mean_where(torch.tensor([[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])[rank], losses)
+    loss.backward()
+    return loss.item(), losses.grad.tolist()
+
+
+@pytest.mark.slow  # two processes import torch
+def test_the_mean_is_over_those_of_all_processes_whatever_the_share_of_each():
+    """Three of one process and one of the other: a mean of means would count the last one three times."""
+    (first, slopes), (second, others) = both(_kept)
+    assert (first + second) / 2 == (0 + 1 + 2 + 7) / 4
+    assert [slope / 2 for slope in slopes + others] == [0.25] * 3 + [0] * 4 + [0.25]
 
 
 def test_squared_difference_is_the_mean_over_classes():
