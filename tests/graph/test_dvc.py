@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -166,20 +167,20 @@ def test_without_git(project: Project, tmp_path: Path) -> None:
 
 
 def test_every_pretext_method_is_a_run_of_the_graph(project: Project) -> None:
-    """Each as a named run with a probe of its own."""
+    """Each as a named run with a probe of its own, in colour, which some predict; and the chains of the papers."""
     from tests.contract.small_task import NEEDS, SMALL
 
     path = project.folder / "params.yaml"
     before, runs = path.read_text(), {}
-    for entry in catalogue.entries():
-        if entry.family == "pretext" and entry.name != "simclr":
-            views = dict.fromkeys(entry.unlabelled, "affine(10, .1)")
-            encoder = {"name": "tiny", "args": {"width": 4}} | NEEDS.get(entry.name, {})
-            runs[entry.name] = QUICK | {"method": entry.name, "views": views, "knobs": SMALL.get(entry.name, {})}
-            runs[entry.name] |= {"encoder": encoder}
-    project.set(pretrain=YAML().load(path)["pretrain"] | runs)
-    ran = project.repro()
-    assert ran == {f"{stage}@{name}" for stage in ("pretrain", "probe") for name in runs} | {"report"}
+    builds_on = {"beit": "dvae", "clusterfit": "rotation", "jigsaw_fit": "jigsaw_pp"}
+    pretext = {entry.name: entry for entry in catalogue.entries() if entry.family == "pretext"}
+    for name, entry in {**pretext, "jigsaw_fit": pretext["clusterfit"]}.items():
+        views = dict.fromkeys(entry.unlabelled, "affine(10, .1)")
+        encoder = {"name": "tiny", "args": {"width": 4}} | NEEDS.get(name, {})
+        runs[name] = QUICK | {"method": entry.name, "from": builds_on.get(name, "scratch"), "views": views}
+        runs[name] |= {"knobs": SMALL.get(entry.name, {}), "encoder": encoder}
+    project.set(pretrain=copy.deepcopy(runs), data__channels=3)
+    assert project.repro() >= {f"{stage}@{name}" for stage in ("pretrain", "probe") for name in runs} | {"report"}
     path.write_text(before)
     project.repro()
 
