@@ -186,6 +186,26 @@ def mean_where(kept: Tensor, losses: Tensor) -> Tensor:
     return (kept * losses).sum() * everyone(1) / gather(kept).sum().clamp_min(1)
 
 
+def class_shares(p: Tensor) -> Tensor:
+    """Which share of the rows of p (B, K) has its largest entry in each class: (K,), all 0 where there is no row."""
+    return p.argmax(1).bincount(minlength=p.shape[1]) / max(1, len(p))
+
+
+def unfairness(logits: Tensor, kept: Tensor, p: Tensor, h: Tensor) -> Tensor:
+    """sum_c a_c ln b_c, a = SumNorm(p / h), b = SumNorm(q / g) (FreeMatch, arXiv:2205.07246, equations 9 to 11).
+
+    q, g: the mean of softmax(logits), and how often each class is its largest entry, over the rows of all processes
+    where `kept` (B,) is 1; p, h: (K,), running means of the same two. Of classes that are no row's largest, b is 0 and
+    left out. The sign is the paper's: -H(a, b), which is least where b has nothing in the classes of a.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        rows = gather(logits.float())[gather(kept) > 0].softmax(1)
+        g = class_shares(rows)
+        ratio = rows.sum(0)[g > 0] / g[g > 0]
+        a = p / h.clamp_min(1e-8)
+        return ((a / a.sum())[g > 0] * (ratio / ratio.sum()).log()).sum()
+
+
 def weighted_squares(predicted: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """w (predicted - x)^2, the mean over all numbers; weight: of a shape that fits x (arXiv:1604.07379, equation 1)."""
     return (weight * (predicted.float() - x.float()).square()).mean()

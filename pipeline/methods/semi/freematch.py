@@ -1,0 +1,65 @@
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.losses import class_shares, cross_entropy, gather, unfairness
+from pipeline.methods.method import Method
+from pipeline.nets.branch import Branch, passes
+from pipeline.nets.encoder import Encoder
+from pipeline.nets.heads import Head
+from pipeline.nets.memory import Ema
+from pipeline.views.recipes import FIXMATCH, WEAK
+
+
+class FreeMatch(Method):
+    """Wang et al. 2022, arXiv:2205.07246, equations 5 to 12.
+
+    FixMatch without a threshold to choose: it is the running mean of the confidence, and lower for each class that is
+    predicted less than the most frequent one. `m` is the momentum of the running means. `fairness` weighs equation 11
+    with the sign that it has there; the paper takes .01 with few labels and .05 else.
+
+    Use it where labels are very few, or where no threshold is known to fit.
+    """
+
+    labelled, unlabelled = dict(x=WEAK), dict(u=WEAK, s=FIXMATCH)
+    tau: Tensor
+    means: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        classes: int,
+        m: float = 0.999,
+        weight: float = 1.0,
+        fairness: float = 0.01,
+        bn_update: Literal["labelled", "first", "last", "all"] = "all",
+        ema: float = 0.999,
+    ):
+        super().__init__()
+        self.online = Branch(encoder, Head([encoder.dim, classes]))
+        self.target = Ema(self.online)
+        self.register_buffer("tau", torch.tensor(1 / classes))
+        self.register_buffer("means", torch.full((2, classes), 1 / classes))
+        self.m, self.weight, self.fairness, self.bn_update, self.ema = m, weight, fairness, bn_update, ema
+
+    @property
+    def learned(self) -> Branch:
+        return self.target.net
+
+    def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor) -> Iterator[Tensor]:
+        on_x, on_u, on_s = passes(self.online, self.bn_update, x, u, s)
+        p = on_u.detach().float().softmax(1)
+        (sure, guess), every = p.max(1), gather(p)
+        tau = self.tau.lerp(every.amax(1).mean(), 1 - self.m)
+        means = self.means.lerp(torch.stack([every.mean(0), class_shares(every)]), 1 - self.m)
+        kept = (sure > tau * (means[0] / means[0].max())[guess]).float()
+        self.note(kept=kept.mean(), tau=tau)
+        pseudo = (kept * cross_entropy(on_s, guess)).mean()
+        fair = unfairness(on_s, kept, *means)
+        yield cross_entropy(on_x, y).mean() + self.weight * pseudo + self.fairness * fair
+        self.tau.copy_(tau)
+        self.means.copy_(means)
+        self.target.follow(self.online, self.target.warm(self.ema))
