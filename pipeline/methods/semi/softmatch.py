@@ -1,0 +1,67 @@
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.losses import cross_entropy, gather
+from pipeline.methods.method import Method
+from pipeline.nets.branch import Branch, passes
+from pipeline.nets.encoder import Encoder
+from pipeline.nets.heads import Head
+from pipeline.nets.memory import Ema
+from pipeline.views.recipes import FIXMATCH, WEAK
+
+
+class SoftMatch(Method):
+    """Chen et al. 2023, arXiv:2301.10921, section 3 and Algorithm 1.
+
+    FixMatch with a weight in the place of its threshold: 1 from the running mean of the confidence upwards, and below
+    it the slope of a Gaussian whose deviation is the running one over `sigmas`. For the weight, not for the label,
+    predictions are divided by their running mean, so that rare classes count as well. `m`: momentum of the means.
+
+    Use it where a threshold would leave out too many images, as with few labels or many classes.
+    """
+
+    labelled, unlabelled = dict(x=WEAK), dict(u=WEAK, s=FIXMATCH)
+    p: Tensor
+    confidence: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        classes: int,
+        m: float = 0.999,
+        sigmas: float = 2.0,
+        weight: float = 1.0,
+        bn_update: Literal["labelled", "first", "last", "all"] = "all",
+        ema: float = 0.999,
+    ):
+        super().__init__()
+        self.online = Branch(encoder, Head([encoder.dim, classes]))
+        self.target = Ema(self.online)
+        self.register_buffer("p", torch.full((classes,), 1 / classes))
+        self.register_buffer("confidence", torch.tensor([1 / classes, 1.0]))
+        self.m, self.sigmas, self.weight, self.bn_update, self.ema = m, sigmas, weight, bn_update, ema
+
+    @property
+    def learned(self) -> Branch:
+        return self.target.net
+
+    def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor) -> Iterator[Tensor]:
+        on_x, on_u, on_s = passes(self.online, self.bn_update, x, u, s)
+        p = on_u.detach().float().softmax(1)
+        mean_p = self.p.lerp(gather(p).mean(0), 1 - self.m)
+        aligned = p / mean_p.clamp_min(1e-8)
+        sure = aligned.amax(1) / aligned.sum(1)
+        every = gather(sure)
+        now = torch.stack([every.mean(), every.var(correction=min(1, len(every) - 1))])
+        mean, variance = confidence = self.confidence.lerp(now, 1 - self.m)
+        weights = (-(self.sigmas * (mean - sure).clamp_min(0)).square() / (2 * variance)).exp()
+        self.note(kept=weights.mean(), mean=mean, deviation=variance.sqrt())
+        pseudo = (weights * cross_entropy(on_s, p.argmax(1))).mean()
+        yield cross_entropy(on_x, y).mean() + self.weight * pseudo
+        self.p.copy_(mean_p)
+        self.confidence.copy_(confidence)
+        self.target.follow(self.online, self.target.warm(self.ema))
