@@ -1,0 +1,44 @@
+"""What FlexMatch, FreeMatch, SoftMatch and BOSS have from FixMatch."""
+
+import pytest
+import torch
+
+from pipeline import catalogue
+from tests.contract import small_task as task
+
+NAMES = ("boss", "flexmatch", "freematch", "softmatch")
+each = pytest.mark.parametrize("entry", [catalogue.find(name, "semi") for name in NAMES], ids=NAMES)
+
+
+def batch(entry):
+    """Images of which each view has a mean of its own."""
+    draw = torch.Generator().manual_seed(0)
+    sizes = {"x": (4, 0.0), "u": (8, 1.0), "s": (8, -3.0)}
+    views = {name: mean + torch.randn(n, 1, 8, 8, generator=draw) for name, (n, mean) in sizes.items()}
+    return views | {"y": torch.arange(4)} | ({"index": torch.arange(8)} if "index" in entry.load().asks() else {})
+
+
+@each
+@pytest.mark.parametrize("update, by", [("all", "xus"), ("labelled", "x"), ("last", "s")])
+def test_one_pass_moves_the_statistics_of_batch_norm(entry, update, by):
+    """By default that of all images together."""
+    method, seen = task.method(entry, **{} if update == "all" else {"bn_update": update}), batch(entry)
+    method(**seen)
+    norm, expected = method.online.encoder.net.bn1, task.method(entry).online
+    expected(torch.cat([seen[name] for name in by]))
+    assert norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_mean, expected.encoder.net.bn1.running_mean)
+
+
+@each
+def test_labels_come_from_the_weak_view_and_gradients_from_the_strong_one(entry):
+    """Whoever takes one for the other teaches the network nothing, or to be sure of anything."""
+    method, seen = task.without_batch_statistics(task.method(entry)), batch(entry)
+    with torch.no_grad():
+        method.online.head[0].weight.mul_(20)  # confident of all
+    if entry.name == "freematch":
+        method.fairness = 0.0
+    gradients = {name: seen[name].requires_grad_() for name in ("x", "u", "s")}
+    loss = method(**seen)
+    loss.backward()
+    assert not gradients["u"].grad.any() and gradients["x"].grad.any() and gradients["s"].grad.any()
