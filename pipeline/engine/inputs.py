@@ -53,6 +53,11 @@ class Inputs:
     def labels(self, split: str) -> Tensor:
         return torch.from_numpy(self.sets[split].labels)
 
+    def known(self) -> Tensor:
+        """The class of each unlabelled image that is a labelled one too, by its key, and -1 of the others: (count,)."""
+        labels = dict(zip(self.sets["labelled"].keys, self.labels("labelled").tolist(), strict=True))
+        return torch.tensor([labels.get(key, -1) for key in self.sets["unlabelled"].keys])
+
     def embed(self, net: nn.Module) -> Tensor:
         """The output of `net` for the whole unlabelled set, in its order, fp32 on the CPU."""
         return embed(net, self.images("unlabelled"), self.plain, LOOK, self.device)

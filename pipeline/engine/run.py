@@ -102,6 +102,8 @@ def _method(task: Task, params: Params, inputs: Inputs, root: Path) -> Method:
     chosen, images = params.encoder_of(task.training), (page.channels, page.size, page.mean, page.std)
     start = root / "models" / task.start
     given: dict[str, Any] = {"classes": len(page.classes), "images": inputs.count}
+    if "known" in task.entry.given:
+        given["known"] = inputs.known()
     if "teacher" in task.entry.given:
         given["teacher"], encoder = load_model(start).branch, build_encoder(chosen, *images)
     else:

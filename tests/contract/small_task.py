@@ -138,11 +138,18 @@ def tokenizer() -> Branch:
     return Branch(net, head)
 
 
-def method(entry: Entry, init: int = 0, width: int = 4, **knobs: Any) -> Method:
+def known(labels: Tensor) -> Tensor:
+    """Which of the digits are labelled, and as what; -1 of all others."""
+    return torch.full_like(labels, -1).index_copy(0, torch.arange(len(labels))[LABELLED], labels[LABELLED])
+
+
+def method(entry: Entry, init: int = 0, width: int = 4, labels: Tensor | None = None, **knobs: Any) -> Method:
+    """`labels`: of all digits, where they are not the true ones."""
     seed.everything(init, "init")
     given: dict[str, Callable[[], Any]] = {
         "classes": lambda: 10,
         "images": lambda: 1797,
+        "known": lambda: known(digits()[1] if labels is None else labels),
         "teacher": lambda: teacher(entry),
     }
     asked = {name: given[name]() for name in entry.given}

@@ -72,7 +72,7 @@ def test_labels_are_learned_and_permuted_ones_teach_nothing(entry, tmp_path):
     shuffled = truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(2))]
     reached = {}
     for name, labels in {"true": truth, "permuted": shuffled}.items():
-        method = task.method(entry, width=8, **quick(entry))
+        method = task.method(entry, width=8, labels=labels, **quick(entry))
         targets = {"labels": labels, "sure": 6.0}
         task.train(method, task.batches(entry, batch=32, gentle=True, **targets), tmp_path / name, 100, lr=0.1)
         reached[name] = accuracy(method)

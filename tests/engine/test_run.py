@@ -1,6 +1,8 @@
 """A stage as a whole: what it says, and what it leaves."""
 
+import csv
 import json
+import shutil
 
 from tests.harness import STEPS, stage
 
@@ -24,3 +26,14 @@ def test_what_a_stage_leaves(forks, world):
     times = json.loads((here.data / "times/finetune.json").read_text())
     assert times["images"] == STEPS * 8 and times["images_per_second"] == times["images"] / times["seconds"]
     assert here.litter() == []
+
+
+def test_a_method_is_told_which_unlabelled_images_have_a_label(forks, world):
+    """Here all: label propagation is certain of each from its first graph on."""
+    here = world("finetune")
+    shutil.rmtree(here.data / "shards/unlabelled")
+    shutil.copytree(here.data / "shards/labelled", here.data / "shards/unlabelled")
+    forks.call(stage, here.folder, "finetune", "finetune.method=label_propagation")
+    with (here.data / "curves/finetune.csv").open() as file:
+        weights = [float(row["weight"]) for row in csv.DictReader(file)]
+    assert weights[:3] == [0] * 3 and weights[3:] == [1] * (STEPS - 3), "24 images are an epoch of 3 steps"

@@ -1,0 +1,62 @@
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from torch import Tensor, nn
+
+from pipeline.losses import cross_entropy
+from pipeline.methods.method import Method
+from pipeline.nets.branch import Branch, passes
+from pipeline.nets.encoder import Encoder
+from pipeline.nets.heads import Head
+from pipeline.nets.memory import Ema
+from pipeline.nets.propagation import Propagated
+from pipeline.views.recipes import WEAK
+
+
+class LabelPropagation(Method):
+    """Iscen et al. 2019, arXiv:1904.04717, Algorithm 1.
+
+    After `alone`, the share of the steps that see labels only, each epoch begins with a graph of the `k` nearest
+    neighbours in features; the labels spread over it to all images (`gamma`: similarities to that power, `alpha`: how
+    far), and count as much as they are certain, rare classes more than frequent ones.
+
+    Use it where the features are good already, as after pretraining, and images of one class lie together.
+    """
+
+    labelled, unlabelled = dict(x=WEAK), dict(u=WEAK)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        classes: int,
+        known: Tensor,
+        alone: float = 0.04,
+        k: int = 50,
+        gamma: float = 3.0,
+        alpha: float = 0.99,
+        bn_update: Literal["labelled", "first", "last", "all"] = "all",
+        ema: float = 0.999,
+    ):
+        super().__init__()
+        self.online = Branch(encoder, Head([encoder.dim, classes]))
+        self.target = Ema(self.online)
+        self.propagated = Propagated(known, classes, k, gamma, alpha)
+        self.alone, self.bn_update, self.ema = alone, bn_update, ema
+
+    @property
+    def learned(self) -> Branch:
+        return self.target.net
+
+    def before_epoch(self, embed: Callable[[nn.Module], Tensor]) -> Iterable[nn.Parameter]:
+        if self.t >= self.alone:
+            self.propagated.spread(embed(self.online.encoder))
+        return ()
+
+    def step(self, x: Tensor, y: Tensor, u: Tensor, index: Tensor) -> Iterator[Tensor]:
+        on_x, on_u = passes(self.online, self.bn_update, x, u)
+        labels, weights = self.propagated(index)
+        self.note(weight=weights.mean())
+        known, spread = self.propagated.rare[y] * cross_entropy(on_x, y), weights * cross_entropy(on_u, labels)
+        yield (known.sum() + spread.sum()) / len(x)
+        self.target.follow(self.online, self.target.warm(self.ema))
