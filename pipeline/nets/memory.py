@@ -132,6 +132,29 @@ class MemoryBank(nn.Module):
         self.rows[index] = unit(m * self.rows[index] + (1 - m) * z.to(self.rows.dtype))
 
 
+class Averages(nn.Module):
+    """A running average (images, dim) of what is said of each image, from zero (arXiv:1610.02242, Algorithm 2)."""
+
+    rows: Tensor
+    counts: Tensor
+
+    def __init__(self, images: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(images, dim))
+        self.register_buffer("counts", torch.zeros(images, dtype=torch.int64))
+
+    def means(self, index: Tensor, alpha: float) -> Tensor:
+        """(B, dim), each row over 1 - alpha^t of its own t updates; zero where there was none."""
+        weight = 1 - alpha ** self.counts[index].float()
+        return self.rows[index] / weight.clamp_min(1e-6)[:, None]
+
+    @torch.no_grad()
+    def update(self, index: Tensor, z: Tensor, alpha: float) -> None:
+        """rows[index] <- alpha rows[index] + (1 - alpha) z; index: (B,), z: (B, dim)."""
+        self.rows[index] = alpha * self.rows[index] + (1 - alpha) * z.to(self.rows.dtype)
+        self.counts[index] += 1
+
+
 class Turns(nn.Module):
     """`size` of `images` rows at a time, in one random order, round and round: noise that is the same on all processes.
 

@@ -7,7 +7,7 @@ from torch import nn
 from pipeline.losses import unit
 from pipeline.nets.branch import Branch
 from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema, Frozen, MemoryBank, Queue, ramp, rising
+from pipeline.nets.memory import Averages, Ema, Frozen, MemoryBank, Queue, ramp, rising
 
 
 @pytest.fixture
@@ -157,6 +157,24 @@ def test_bank_moves_the_rows_of_the_batch_and_no_other():
     bank.update(torch.tensor([4, 1]), z, 0.5)
     assert torch.allclose(bank.rows[[4, 1]], unit(0.5 * before[[4, 1]] + 0.5 * z))
     assert torch.equal(bank.rows[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+
+
+def test_averages_are_corrected_by_the_updates_that_each_row_has_had():
+    """Of 0, 1 and 3 updates; a row that is given the same thing again and again is that thing."""
+    averages, z, last = Averages(3, 2), torch.tensor([0.25, 0.75]), torch.tensor([1.0, 0.0])
+    for row, value in ((1, z), (2, z), (2, z), (2, last)):
+        averages.update(torch.tensor([row]), value[None], 0.6)
+    assert averages.counts.tolist() == [0, 1, 3]
+    expected = torch.stack([torch.zeros(2), z, (0.6 * (1 - 0.6**2) * z + 0.4 * last) / (1 - 0.6**3)])
+    torch.testing.assert_close(averages.means(torch.arange(3), 0.6), expected)
+    assert averages.state_dict().keys() == {"rows", "counts"}
+
+
+def test_a_row_that_a_batch_holds_twice_counts_once():
+    """So that its mean still sums to 1; that happens where an epoch ends inside a batch."""
+    averages = Averages(2, 2)
+    averages.update(torch.tensor([1, 1]), torch.tensor([[0.5, 0.5], [0.5, 0.5]]), 0.6)
+    assert averages.means(torch.tensor([1]), 0.6)[0].tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_rising_momentum_starts_at_m_and_ends_at_one():
