@@ -49,6 +49,21 @@ def passes(net: nn.Module, update: BnUpdate, *batches: Tensor) -> list[Tensor]:
     return outputs
 
 
+def dealt(net: nn.Module, update: BnUpdate, *batches: Tensor) -> list[Tensor]:
+    """`passes` for `first` and `last` after the rows were dealt, one by one, into batches as large as the first.
+
+    So every BatchNorm sees some of all kinds of images in each pass, as where MixMatch interleaves (arXiv:1905.02249,
+    the authors' code). The outputs are in the order of `batches`. `labelled` and `all` are as in `passes`.
+    """
+    if update in ("labelled", "all"):
+        return passes(net, update, *batches)
+    x, rows = torch.cat(batches), torch.arange(sum(map(len, batches)), device=batches[0].device)
+    hands = len(x) // len(batches[0])
+    outputs = torch.cat(passes(net, update, *(x[hand::hands] for hand in range(hands))))
+    back = torch.cat([rows[hand::hands] for hand in range(hands)]).argsort()
+    return list(outputs[back].split([len(batch) for batch in batches]))
+
+
 @contextmanager
 def running_statistics(net: nn.Module, moves: bool) -> Iterator[None]:
     """Inside, forwards in train mode move the running statistics of BatchNorm, or leave them."""

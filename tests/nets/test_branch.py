@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.losses import unit
-from pipeline.nets.branch import Branch, in_groups, passes, together
+from pipeline.nets.branch import Branch, dealt, in_groups, passes, together
 from pipeline.nets.heads import Head
 
 
@@ -90,6 +90,36 @@ def test_only_the_pass_that_the_knob_names_moves_batch_norm(update, seen):
         torch.testing.assert_close(output.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     passes(norm, update, *batches)
     assert norm.num_batches_tracked == 2, "the switch is off again after each pass"
+
+
+@pytest.mark.parametrize("update", ("first", "last", "labelled", "all"))
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (4, 8, 8), (3, 7), (5, 5)])
+def test_dealt_rows_come_back_in_their_places(update, sizes):
+    batches = [10 * place + torch.arange(float(size))[:, None] for place, size in enumerate(sizes)]
+    for given, got in zip(batches, dealt(torch.nn.Identity(), update, *batches), strict=True):
+        assert torch.equal(given, got)
+
+
+@pytest.mark.parametrize("ratio", (1, 2))
+def test_each_dealt_batch_is_as_large_as_the_first_and_holds_its_share_of_every_kind(ratio):
+    met = []
+    kinds = [place * torch.ones(12 if place == 0 else 12 * ratio, 1) for place in range(3)]
+    net = torch.nn.Identity()
+    net.register_forward_pre_hook(lambda _, inputs: met.append(inputs[0].flatten().tolist()))
+    dealt(net, "first", *kinds)
+    assert [len(batch) for batch in met] == [12] * (1 + 2 * ratio)
+    for batch in met:
+        shares = [batch.count(kind) / 12 for kind in range(3)]
+        assert shares == pytest.approx([len(kind) / sum(map(len, kinds)) for kind in kinds], abs=1 / 12)
+
+
+@pytest.mark.parametrize("update, moves", [("first", 0), ("last", 2)])
+def test_one_dealt_batch_moves_batch_norm(update, moves):
+    norm, batches = torch.nn.BatchNorm1d(3), [k + torch.randn(50, 3) for k in (0.0, 10.0, 20.0)]
+    dealt(norm, update, *batches)
+    assert norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_mean, 0.1 * torch.cat(batches)[moves::3].mean(0))
+    assert 9 < 10 * norm.running_mean.mean() < 11, "of all kinds, and not of the labelled images alone"
 
 
 def test_all_is_one_forward_together():

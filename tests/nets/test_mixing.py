@@ -1,7 +1,8 @@
+import pytest
 import torch
 
 from pipeline.nets.luck import Luck
-from pipeline.nets.mixing import mixed, partners
+from pipeline.nets.mixing import mixed, mixup, partners, within
 from tests.gloo import both
 
 
@@ -34,9 +35,50 @@ def test_two_processes_mix_as_one():
         assert whole.tolist() == first + second
 
 
+@pytest.mark.parametrize(
+    "mix, first, rest",
+    [("none", 0, 0), ("labelled", 1, 0), ("unlabelled", 0, 1), ("separate", 1, 1)],
+)
+def test_an_order_keeps_to_those_that_may_be_mixed(mix, first, rest):
+    torch.manual_seed(0)
+    order = torch.randperm(60)
+    kept = within(order, 20, mix)
+    assert kept[:20].sort().values.tolist() == [*range(20)] and kept[20:].sort().values.tolist() == [*range(20, 60)]
+    assert (kept[:20].tolist() != [*range(20)]) == first
+    assert (kept[20:].tolist() != [*range(20, 60)]) == rest
+    assert torch.equal(within(order, 20, "all"), order)
+
+
+def blends(mix, n=400, alpha=0.75):
+    """Images that say who they are, and their labels, mixed."""
+    torch.manual_seed(0)
+    x, u = torch.eye(2 * n).split(n)  # one pixel of each image is its own
+    kinds = torch.eye(2).repeat_interleave(n, 0).split(n)
+    return mixup(Luck(), alpha, mix, [x, u], kinds)
+
+
+def test_every_image_stays_nearer_to_itself_and_has_a_share_of_its_own():
+    (x, u), _ = blends("all")
+    share = torch.cat([x, u]).diagonal()
+    assert (share >= 0.5).all() and len(share.unique()) > 700
+    assert abs(share.mean() - 0.778) < 0.02, "E max(a, 1 - a) of Beta(.75, .75)"
+    torch.testing.assert_close(torch.cat([x, u]).sum(1), torch.ones(800))
+
+
+@pytest.mark.parametrize("mix", ("all", "none", "labelled", "unlabelled", "separate"))
+def test_labels_are_mixed_as_their_images_are(mix):
+    (x, u), (on_x, on_u) = blends(mix)
+    for images, labels in ((x, on_x), (u, on_u)):
+        torch.testing.assert_close(torch.stack([part.sum(1) for part in images.split(400, 1)], 1), labels)
+    pure_x, pure_u = x.diagonal(), u[:, 400:].diagonal()
+    assert (on_x[:, 1].any(), on_u[:, 0].any()) == ((True, True) if mix == "all" else (False, False))
+    assert (pure_x < 0.99).any() == (mix in ("all", "labelled", "separate"))
+    assert (pure_u < 0.99).any() == (mix in ("all", "unlabelled", "separate"))
+
+
 def test_shares_are_of_the_beta_distribution():
     torch.manual_seed(0)
     (share,) = Luck().beta(0.75, torch.empty(20_000))
     assert abs(share.mean() - 0.5) < 0.01
     assert abs(share.var() - 1 / (4 * (2 * 0.75 + 1))) < 0.003  # variance of Beta(a, a)
-    assert 0 < share.min() and share.max() < 1
+    assert share.min() > 0 and share.max() < 1
