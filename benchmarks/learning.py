@@ -3,25 +3,30 @@
 python benchmarks/learning.py params.yaml 5                              digits, the demo itself
 python benchmarks/learning.py benchmarks/cifar5k.yaml 3 -S data.source=FOLDER
 python benchmarks/learning.py benchmarks/methods_digits.yaml 3 -j 2      every pretext method, and no student
-python benchmarks/learning.py benchmarks/methods_digits.yaml 3 -j 2 --only moco,dino
+python benchmarks/learning.py benchmarks/methods_cifar5k.yaml 3 -j 2 -S data.source=FOLDER
 
-Each seed draws its own split, labels and weights. What was measured is kept in benchmarks/measured/, model by model and
-seed by seed, so that `--only` (with what these runs build on) can renew some rows; the table goes into docs/results.md
-and README.md. `--keep FOLDER` keeps what the stages make, and a call that finds it there goes on from it: for tables
-that take longer than the machine is free. `-j`: seeds that run at the same time, one thread each. The cost of a run is
-its training time per image over that of the run `simclr` of the same seed.
+Each seed draws its own split, labels and weights. `-j`: seeds that run at the same time, one thread each. A model that
+was measured is kept at once in benchmarks/measured/, with a hash of its settings, and not measured again while these
+are the same: a table may take many evenings, and a changed run is the only one that is trained anew. (The hash is of
+params.yaml, not of the code: remove the file after a change of a method.) The table goes into docs/results.md and
+README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
+import hashlib
+import json
 import multiprocessing
 import os
 import re
 import statistics
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -44,76 +49,109 @@ from stages.scratch import scratch
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
-SHOWN = {"top1": ("top-1, %", 100), "linear": ("linear probe, %", 100), "knn": ("kNN, %", 100), "ece": ("ECE, %", 100),
-         "cost": ("cost", 1)}  # fmt: skip
-Scores = dict[str, dict[str, Any]]
+SHOWN = {"top1": "top-1, %", "linear": "linear probe, %", "knn": "kNN, %", "ece": "ECE, %"}
 
 
-def run(seed: int, file: Path, sets: list[str], only: list[str], keep: Path | None, threads: int) -> Scores:
-    """Every stage in this process, in a folder of its own; the metrics of each model, or why it has none."""
+@dataclass
+class Measured:
+    """benchmarks/measured/<name>.json: {model: {seed: {"settings", metrics ...}}}; several processes may write it."""
+
+    path: Path
+
+    def rows(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return files.read_json(self.path) if self.path.exists() else {}
+
+    def has(self, model: str, seed: int, settings: str) -> bool:
+        return self.rows().get(model, {}).get(str(seed), {}).get("settings") == settings
+
+    def keep(self, model: str, seed: int, row: dict[str, Any]) -> None:
+        print(f"seed {seed}: {model}", {key: row[key] for key in (*SHOWN, "stopped") if key in row}, flush=True)
+        if os.environ.get("DRY"):
+            return
+        self.path.parent.mkdir(exist_ok=True)
+        with open(self.path.parent / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            rows = self.rows()
+            rows.setdefault(model, {})[str(seed)] = row
+            files.write_json(self.path, rows)
+
+
+def settings(p: Params, model: str) -> str:
+    """A hash of what a model's numbers depend on: of a pretraining run the runs that it builds on, of others all."""
+    about: Any = p.model_dump(by_alias=True, exclude={"seed", "runtime", "final"})
+    about["data"] |= {"seed": None, "source": Path(p.data.source).name}
+    if model in ("scratch", *p.pretrain):
+        about = {key: about[key] for key in ("data", "more", "encoder")}
+        about["chain"] = [p.pretrain[run].model_dump(by_alias=True) for run in chain(p, model)]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def chain(p: Params, run: str) -> list[str]:
+    """The pretraining runs that `run` builds on, the first one first, and itself."""
+    return [*chain(p, p.pretrain[run].start), run] if run in p.pretrain else []
+
+
+def measure(seed: int, file: Path, sets: list[str], measured: Measured, threads: int) -> None:
+    """Whatever is not measured yet of one seed: every stage in this process, in a folder that is thrown away."""
     torch.set_num_threads(threads)
     sets = [*sets, f"seed={seed}", f"data.seed={seed}"]
-    p, common, scores = read(file, sets), {"sets": sets, "params": file}, {}
-    with contextlib.ExitStack() as stack:
-        folder = keep / str(seed) if keep else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(contextlib.chdir(folder))
-        made = Path("data/models")
-        if not (made / "scratch").exists():
+    p, common = read(file, sets), {"sets": sets, "params": file}
+    missing = [model for model in models(p) if not measured.has(model, seed, settings(p, model))]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        if missing:
             prepare(**common)
             scratch(**common)
-        for name in needed(p, only):
+        for model in missing:
+            row = {"settings": settings(p, model)}
             try:
-                if not (made / name).exists():
-                    pretrain(name, **common)
+                for needed in builds_on(p, model):
+                    if not Path("data/models", needed).exists():
+                        train(p, needed, common)
+                evaluate(model, **common)
+                metrics = files.read_json(f"data/scores/{model}/metrics.json")
+                row |= {key: metrics[key] for key in ("n", *SHOWN) if key in metrics}
             except (Collapsed, Diverged) as error:
-                scores[name] = {"stopped": str(error)}
-        if not only:
-            for name, baseline in {"baseline": True, "finetune": False}.items():
-                if not (made / name).exists() and (baseline or p.finetune.start != "scratch"):
-                    finetune(baseline=baseline, **common)
-            for name in p.rounds:
-                if not (made / f"student-{name}").exists():
-                    label(name, **common)
-                    distill(name, **common)
-        for name in [name for name in p.models if (made / name).exists()]:
-            if not Path("data/scores", name).exists():
-                evaluate(name, **common)
-            metrics = files.read_json(f"data/scores/{name}/metrics.json")
-            scores[name] = {key: metrics[key] for key in ("n", *SHOWN) if key in metrics}
-        for name in scores.keys() & p.pretrain.keys():
-            if "simclr" in scores and "stopped" not in scores[name]:
-                scores[name]["cost"] = seconds(name) / seconds("simclr")
-    return scores
+                row |= {"stopped": str(error)}
+            measured.keep(model, seed, row)
 
 
-def needed(p: Params, only: list[str]) -> list[str]:
-    """The pretraining runs to train, in order: `only` those, what they build on, and simclr for the cost."""
-    wanted = {*only, "simclr"} if only else {*p.pretrain}
-    for name in reversed(p.pretrain):
-        if name in wanted:
-            wanted.add(p.pretrain[name].start)
-    return [name for name in p.pretrain if name in wanted]
+def models(p: Params) -> list[str]:
+    return [model for model in p.models if model != "finetune" or p.finetune.start != "scratch"]
 
 
-def seconds(run: str) -> float:
-    """Per image."""
-    return 1 / files.read_json(f"data/times/{run}.json")["images_per_second"]
+def builds_on(p: Params, model: str) -> Iterator[str]:
+    """The models to train for it, the first one first, and itself."""
+    if model in p.pretrain:
+        yield from chain(p, model)
+    elif model != "scratch":
+        for each in models(p)[: models(p).index(model) + 1]:
+            if each not in p.pretrain or each in chain(p, p.finetune.start):
+                yield each
 
 
-def table(measured: dict[str, Scores], models: list[str]) -> str:
-    """One line a model, over its seeds: {model: {seed: metrics}} -> Markdown."""
-    models = [name for name in models if name in measured]
-    shown = {
-        key: how for key, how in SHOWN.items() if any(key in s for name in models for s in measured[name].values())
-    }
-    lines = [f"| model | {' | '.join(title for title, _ in shown.values())} |", "|---" * (len(shown) + 1) + "|"]
-    for name in models:
-        seeds = measured[name].values()
-        cells = [_spread([by * s[key] for s in seeds if key in s]) for key, (_, by) in shown.items()]
-        stopped = [s["stopped"].split(":")[0] for s in seeds if "stopped" in s]
-        note = f" (stopped on {len(stopped)} of {len(seeds)} seeds: {stopped[0]})" if stopped else ""
-        lines.append(f"| {name}{note} | {' | '.join(cells)} |")
+def train(p: Params, model: str, common: dict[str, Any]) -> None:
+    if model in p.pretrain:
+        pretrain(model, **common)
+    elif model in ("baseline", "finetune"):
+        finetune(baseline=model == "baseline", **common)
+    else:
+        label(model.removeprefix("student-"), **common)
+        distill(model.removeprefix("student-"), **common)
+
+
+def table(p: Params, rows: dict[str, dict[str, dict[str, Any]]], seeds: int) -> str:
+    """One line a model, over the seeds that were measured with its present settings."""
+    found = {m: [rows.get(m, {}).get(str(s), {}) for s in range(seeds)] for m in models(p)}
+    found = {m: [row for row in each if row.get("settings") == settings(p, m)] for m, each in found.items()}
+    shown = {key: title for key, title in SHOWN.items() if any(key in row for each in found.values() for row in each)}
+    lines = [f"| model | {' | '.join(shown.values())} |", "|---" * (len(shown) + 1) + "|"]
+    for model, each in found.items():
+        cells = [_spread([100 * row[key] for row in each if key in row]) for key in shown]
+        stopped = [row["stopped"].split(":")[0] for row in each if "stopped" in row]
+        note = f" ({len(each)} of {seeds} seeds)" if 0 < len(each) < seeds else ""
+        note += f" (stopped on {len(stopped)}: {stopped[0]})" if stopped else ""
+        if each:
+            lines.append(f"| {model}{note} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -137,29 +175,22 @@ def main() -> None:
     parser.add_argument("seeds", type=int)
     parser.add_argument("-S", dest="sets", action="append", default=[])
     parser.add_argument("-j", dest="jobs", type=int, default=1)
-    parser.add_argument("--keep", type=lambda text: Path(text).resolve())
-    parser.add_argument("--only", type=lambda text: text.split(","), default=[])
     asked = parser.parse_args()
     file, threads = asked.file.resolve(), 1 if asked.jobs > 1 else torch.get_num_threads()
     name = "digits" if file.name == "params.yaml" else file.stem
-    kept = ROOT / "benchmarks" / "measured" / f"{name}.json"
-    measured = files.read_json(kept)["models"] if kept.exists() else {}
-    one = partial(run, file=file, sets=asked.sets, only=asked.only, keep=asked.keep, threads=threads)
+    measured = Measured(ROOT / "benchmarks" / "measured" / f"{name}.json")
+    one = partial(measure, file=file, sets=asked.sets, measured=measured, threads=threads)
     with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as workers:
-        for seed, scores in enumerate(workers.map(one, range(asked.seeds))):
-            for model, metrics in scores.items():
-                measured.setdefault(model, {})[str(seed)] = metrics
-            print(f"seed {seed}:", {model: m.get("top1", m.get("linear")) for model, m in scores.items()}, flush=True)
-    host = machine(choose("auto"))
-    n = next(iter(measured["scratch"].values()))["n"]
+        list(workers.map(one, range(asked.seeds)))
+    host, rows = machine(choose("auto")), measured.rows()
+    n = next(iter(rows["scratch"].values()))["n"]
     text = (
-        f"{table(measured, read(file, asked.sets).models)}\n\n{asked.seeds} seeds (split, labels, weights), mean ± "
+        f"{table(read(file, asked.sets), rows, asked.seeds)}\n\n{asked.seeds} seeds (split, labels, weights), mean ± "
         f"standard deviation, last step, n = {n} test images; {host['cpu']}, {threads} of {host['cores']} cores a "
         f"seed, {host['device']}, torch {torch.__version__}; {datetime.now(UTC):%Y-%m-%d}."
     )
     print(text)
     if not os.environ.get("DRY"):
-        files.write_json(kept, {"machine": host, "models": measured})
         write(name, text)
 
 

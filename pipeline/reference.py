@@ -145,24 +145,25 @@ def methods_page() -> str:
 
 def _overview(entries: list[catalogue.Entry]) -> str:
     """A row for each method: its idea, when to use it, and what `benchmarks/learning.py` measured, where it did."""
-    measured = _measured("methods_digits")
+    digits, costs = _measured("methods_digits"), _measured("methods_cost")
     lines = ["| method | idea | when | linear, % | kNN, % | cost |", "|---|---|---|---|---|---|"]
     for entry in entries:
         idea = entry.summary.partition(". ")[0].rstrip(".") + "."
-        _, linear, knn, _, cost = measured.get(entry.name, [""] * 5)
-        name = f"[{entry.name}](#{entry.name})"
-        lines.append(f"| {name} | {idea} | {entry.use} | {linear} | {knn} | {cost} |")
+        row, cost = digits.get(entry.name, {}), costs.get(entry.name, {})
+        numbers = row.get("linear probe, %", ""), row.get("kNN, %", ""), cost.get("cost", "")
+        lines.append(f"| [{entry.name}](#{entry.name}) | {idea} | {entry.use} | {' | '.join(numbers)} |")
     return "\n".join(lines) + "\n"
 
 
-def _measured(table: str) -> dict[str, list[str]]:
-    """The rows of a table of docs/results.md, by their first cell."""
+def _measured(table: str) -> dict[str, dict[str, str]]:
+    """The rows of a table of docs/results.md, by the first word of the first cell; a cell by its column's title."""
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     block = page.partition(f"<!-- {table} -->")[2].partition(f"<!-- /{table} -->")[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if line.startswith("|")
     ]
-    return {name: cells for name, *cells in rows}
+    titles = rows[0] if rows else []
+    return {name.split()[0]: dict(zip(titles[1:], cells, strict=True)) for name, *cells in rows[2:]}
 
 
 def _method(entry: catalogue.Entry) -> str:
