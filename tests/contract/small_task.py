@@ -75,6 +75,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "simclr_v2": {"memory": 128},
     "simsiam": {"dim": 64, "hidden": 16},
     "swav": {"hidden": 32, "dim": 16, "prototypes": 30, "queue": 64},
+    "vat": {"xi": 0.1, "eps": 2.0},
     "vicreg": {"dim": 64},
 }
 """knobs where the paper's would not fit into 1,797 images and a CPU"""
