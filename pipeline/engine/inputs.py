@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.catalogue import Entry
 from pipeline.data.batches import Batches, Column, Stream
 from pipeline.data.images import Images
 from pipeline.data.shards import ShardSet
 from pipeline.engine import ranks
 from pipeline.engine.monitor import Monitor
 from pipeline.errors import BadData
+from pipeline.methods.method import Method
 from pipeline.params import Training
 from pipeline.score.features import embed
 from pipeline.views.normalise import Normalise
@@ -63,23 +63,23 @@ class Inputs:
         return embed(net, self.images("unlabelled"), self.plain, LOOK, self.device)
 
     def batches(
-        self, entry: Entry, training: Training, seed: int, rows: Tensor | None, columns: Mapping[str, Column]
+        self, method: Method, training: Training, seed: int, rows: Tensor | None, columns: Mapping[str, Column]
     ) -> Batches:
         """The streams that the method asks for. `rows`, `columns`: of the unlabelled images (Task says which)."""
         streams = {}
-        if entry.labelled:
-            batch, views = training.batch, self._views(entry.labelled, training)
+        if method.labelled:
+            batch, views = training.batch, self._views(method.labelled, training)
             labels = self.labels("labelled")
             y: dict[str, Column] = {"y": lambda rows: labels[rows]}
             streams["labelled"] = self._stream("labelled", None, batch, views, y)
-        if entry.unlabelled:
+        if method.unlabelled:
             batch, views = (
-                training.batch * (training.ratio if entry.labelled else 1),
-                self._views(entry.unlabelled, training),
+                training.batch * (training.ratio if method.labelled else 1),
+                self._views(method.unlabelled, training),
             )
             streams["unlabelled"] = self._stream("unlabelled", rows, batch, views, columns)
         parts = {name: ranks.part(stream.batch) for name, stream in streams.items()}
-        return Batches(streams, seed, self.device, parts, index="index" in entry.load().asks())
+        return Batches(streams, seed, self.device, parts, index="index" in method.asks())
 
     def monitor(self, classifies: bool) -> Monitor:
         return Monitor(

@@ -78,7 +78,7 @@ def run(task: Task, params: Params, root: Path) -> None:
             if params.runtime.compile:
                 for network in method.children():
                     network.compile()
-            batches = inputs.batches(task.entry, training, params.seed, task.rows, task.columns)
+            batches = inputs.batches(method, training, params.seed, task.rows, task.columns)
             record = fit(
                 method,
                 batches,

@@ -26,7 +26,7 @@ class Method(nn.Module):
     labelled: dict[str, str] = {}
     """view -> recipe, for labelled images"""
     unlabelled: dict[str, str] = {}
-    """view -> recipe, for unlabelled images"""
+    """view -> recipe, for unlabelled images; an instance may leave out views that its knobs have no use for"""
     columns: tuple[str, ...] = ()
     """what the sidecars add to each unlabelled image: `teacher`, the logits of the teacher (B, classes)"""
 

@@ -64,6 +64,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "dino": {"hidden": 64, "dim": 256, "out": 256, "m": 0.99, "tau_t": 0.04},
     "inpainting": {"width": 8},
     "instdisc": {"negatives": 256},
+    "mixmatch": {"weight": 10.0, "rise": 1.0},
     "moco": {"size": 512},
     "moco_v2": {"size": 512},
     "moco_v3": {"hidden": 64, "dim": 32},
