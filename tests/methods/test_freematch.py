@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pipeline import catalogue
+from pipeline.losses import unfairness
 from tests.contract import small_task as task
 from tests.methods import seeing
 
@@ -84,3 +85,13 @@ def test_nothing_kept_costs_nothing_beyond_the_labels():
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     loss.backward()
     assert batch["s"].grad.isfinite().all()
+
+
+def test_the_fairness_term_is_minus_ln_k_where_all_classes_are_alike_and_less_where_they_are_not():
+    """-H(a, b) with b = a, and with another b: the paper's sign asks for the second (equation 11)."""
+    alike, all_kept = torch.full((10,), 0.1), torch.ones(10)
+    found = unfairness(seeing.guesses([0.9] * 10, list(range(10))), all_kept, alike, alike)
+    assert found.item() == pytest.approx(-np.log(10), rel=1e-5)
+    uneven = unfairness(seeing.guesses([0.9] * 9 + [0.2], list(range(10))), all_kept, alike, alike)
+    assert uneven < found
+    assert unfairness(seeing.batch(5)["s"], torch.zeros(10), alike, alike) == 0
