@@ -32,7 +32,7 @@ def test_a_description_is_plain_json(entry):
 
 
 def test_a_name_of_another_family_is_not_found():
-    with pytest.raises(ParamsError, match="'simclr' is no method of the family semi; choose one of .*supervised"):
+    with pytest.raises(ParamsError, match=r"'simclr' is no method of the family semi; choose one of .*supervised"):
         catalogue.find("simclr", "semi")
 
 
