@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STUDENT_2 = {"distill@2", "evaluate-student@2", "audit", "report"}
 ALWAYS = {"scan", "scan-more@web"}
-QUICK = {"from": "scratch", "images": "unlabelled", "monitors": 1, "steps": 2, "batch": 32}
+QUICK = {"from": "scratch", "images": "unlabelled", "monitors": 1, "steps": 2, "batch": 32, "optimiser": {"lr": 0.001}}
 
 
 class Project:
