@@ -36,6 +36,13 @@ class VirtualAdversary(nn.Module):
                 (d,) = torch.autograd.grad(divergence(p, _same_draws(net, x + d)).sum(), d)
         return self.eps * directions(d)
 
+    def lds(self, net: nn.Module, x: Tensor, logits: Tensor) -> Tensor:
+        """KL(p(x) || p(x + r)) of each image, (B,) (equation 5); p(x) = softmax(logits) has no gradient."""
+        r = self(net, x)
+        with running_statistics(net, moves=False):
+            on_changed = net(x + r)
+        return divergence(logits.detach().float().softmax(1), on_changed)
+
     def turn(self) -> None:
         self.luck.turn()
 

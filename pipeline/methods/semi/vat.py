@@ -3,9 +3,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from pipeline.losses import cross_entropy, divergence, entropy
+from pipeline.losses import cross_entropy, entropy
 from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes, running_statistics
+from pipeline.nets.branch import Branch, passes
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.heads import Head
 from pipeline.nets.memory import Ema, ramp
@@ -51,10 +51,7 @@ class VAT(Method):
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
         on_x, on_u = passes(self.online, self.bn_update, x, u)
-        r = self.adversary(self.online, u)
-        with running_statistics(self.online, moves=False):
-            on_changed = self.online(u + r)
-        moved, doubt = divergence(on_u.detach().float().softmax(1), on_changed).mean(), entropy(on_u).mean()
+        moved, doubt = self.adversary.lds(self.online, u, on_u).mean(), entropy(on_u).mean()
         self.note(moved=moved, entropy=doubt)
         weight = ramp(0, self.weight, self.rise, self.t)
         yield cross_entropy(on_x, y).mean() + weight * moved + self.entropy * doubt
