@@ -56,8 +56,8 @@ class S4L(Method):
         x, u = (turns(z).transpose(0, 1).flatten(0, 1) for z in (x, u))
         features = passes(self.online.encoder, self.bn_update, x, u)
         on_x, on_u = map(self.online.head, features)
-        quarters = [torch.arange(4, device=z.device).repeat(len(z) // 4) for z in features]
-        way = sum(cross_entropy(self.turned(z), k).mean() for z, k in zip(features, quarters, strict=True)) / 2
+        quarters = torch.arange(4, device=x.device)
+        way = torch.stack([cross_entropy(self.turned(z), quarters.repeat(len(z) // 4)).mean() for z in features]).mean()
         moved, doubt = self.adversary.lds(self.online, u, on_u).mean(), entropy(on_u).mean()
         self.note(rotation=way, moved=moved, entropy=doubt)
         known = cross_entropy(on_x, y.repeat_interleave(4)).mean()
