@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.losses import unit
+from pipeline.losses import gather, unit
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -153,6 +153,34 @@ class Averages(nn.Module):
         """rows[index] <- alpha rows[index] + (1 - alpha) z; index: (B,), z: (B, dim)."""
         self.rows[index] = alpha * self.rows[index] + (1 - alpha) * z.to(self.rows.dtype)
         self.counts[index] += 1
+
+
+class Alignment(nn.Module):
+    """Distribution alignment (ReMixMatch, arXiv:1911.09785, section 3.1): p -> Normalize(p given / guessed), (B, K).
+
+    given, guessed: how often a labelled image is of each class and an unlabelled one is said to be, the means of the
+    last `size` batches of all processes; at first all classes are alike.
+    """
+
+    given: Tensor
+    guessed: Tensor
+    next: Tensor
+
+    def __init__(self, classes: int, size: int = 128) -> None:
+        super().__init__()
+        self.register_buffer("given", torch.full((size, classes), 1 / classes))
+        self.register_buffer("guessed", torch.full((size, classes), 1 / classes))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, p: Tensor) -> Tensor:
+        raised = p * (self.given.mean(0) + 1e-6) / (self.guessed.mean(0) + 1e-6)
+        return raised / raised.sum(1, keepdim=True)
+
+    @torch.no_grad()
+    def update(self, labels: Tensor, p: Tensor) -> None:
+        """The newest batch in the place of the oldest; labels: one-hot (B, K), p: (B', K), before alignment."""
+        self.given[self.next], self.guessed[self.next] = gather(labels).mean(0), gather(p).mean(0)
+        self.next.copy_((self.next + 1) % len(self.given))
 
 
 class Turns(nn.Module):

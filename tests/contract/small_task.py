@@ -74,6 +74,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "pirl": {"negatives": 256, "grid": 2},
     "relative_position": {"hidden": 64},
     "s4l": {"xi": 0.1, "eps": 1.0, "entropy": 0.06},
+    "remixmatch": {"rise": 1.0},
     "simclr_v2": {"memory": 128},
     "simsiam": {"dim": 64, "hidden": 16},
     "swav": {"hidden": 32, "dim": 16, "prototypes": 30, "queue": 64},

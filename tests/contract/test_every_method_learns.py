@@ -25,6 +25,7 @@ OTHERWISE = {
     "mae": {"steps": 300, "lr": 0.01, "name": "adamw"},
     "multitask": {"gain": 0.1},
     "relative_position": {"gain": 0.0},
+    "remixmatch": {"steps": 200},
     "s4l": {"steps": 200, "lr": 0.3},
     "vicreg": {"lr": 0.02},
 }
@@ -34,7 +35,8 @@ rises to that of guessing. `gain`, in kNN accuracy, of puzzles: their networks s
 2 x 2, and are asked about whole digits; that relative position learns its own task is tested with it; so is that the
 codes of dVAE tell images apart, which it is made for; the patches of BEiT come to tell of their codes long before
 their mean tells of a digit; multitask is relative position in a third of its images; S4L learns the class
-of a digit in all four turns, of which the test asks for one"""
+of a digit in all four turns, of which the test asks for one; ReMixMatch learns from labels more slowly while it also
+learns to tell turns and to agree: .67 after 100 steps, .83 after 200"""
 
 
 def features(network, rows):

@@ -7,7 +7,7 @@ from torch import nn
 from pipeline.losses import unit
 from pipeline.nets.branch import Branch
 from pipeline.nets.heads import Head
-from pipeline.nets.memory import Averages, Ema, Frozen, MemoryBank, Queue, ramp, rising
+from pipeline.nets.memory import Alignment, Averages, Ema, Frozen, MemoryBank, Queue, ramp, rising
 
 
 @pytest.fixture
@@ -175,6 +175,23 @@ def test_a_row_that_a_batch_holds_twice_counts_once():
     averages = Averages(2, 2)
     averages.update(torch.tensor([1, 1]), torch.tensor([[0.5, 0.5], [0.5, 0.5]]), 0.6)
     assert averages.means(torch.tensor([1]), 0.6)[0].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_what_is_guessed_as_often_as_it_is_given_stays_as_it_is():
+    alignment, p = Alignment(3), torch.tensor([[0.2, 0.3, 0.5], [0.8, 0.1, 0.1]])
+    torch.testing.assert_close(alignment(p), p)
+    alignment.update(torch.tensor([[0.5, 0.2, 0.3]]), p)
+    torch.testing.assert_close(alignment(p), p, atol=1e-6, rtol=0)
+
+
+def test_alignment_is_the_formula_over_the_last_batches():
+    """The oldest goes; a class that is guessed too often is taken back."""
+    alignment, p = Alignment(2, size=2), torch.tensor([[0.6, 0.4]])
+    for given, guessed in (([9.0, 9.0], [9.0, 9.0]), ([0.5, 0.5], [0.9, 0.1]), ([0.3, 0.7], [0.7, 0.3])):
+        alignment.update(torch.tensor([given]), torch.tensor([guessed]))
+    expected = torch.tensor([[0.6 * 0.4 / 0.8, 0.4 * 0.6 / 0.2]])
+    torch.testing.assert_close(alignment(p), expected / expected.sum(), atol=1e-5, rtol=0)
+    assert alignment.state_dict().keys() == {"given", "guessed", "next"} and int(alignment.next) == 1
 
 
 def test_rising_momentum_starts_at_m_and_ends_at_one():
