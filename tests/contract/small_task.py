@@ -147,13 +147,13 @@ def known(labels: Tensor) -> Tensor:
     return torch.full_like(labels, -1).index_copy(0, torch.arange(len(labels))[LABELLED], labels[LABELLED])
 
 
-def method(entry: Entry, init: int = 0, width: int = 4, labels: Tensor | None = None, **knobs: Any) -> Method:
-    """`labels`: of all digits, where they are not the true ones."""
+def method(entry: Entry, init: int = 0, width: int = 4, said: Tensor | None = None, **knobs: Any) -> Method:
+    """`said`: the labels of all digits, where they are not the true ones."""
     seed.everything(init, "init")
     given: dict[str, Callable[[], Any]] = {
         "classes": lambda: 10,
         "images": lambda: 1797,
-        "known": lambda: known(digits()[1] if labels is None else labels),
+        "known": lambda: known(digits()[1] if said is None else said),
         "teacher": lambda: teacher(entry),
     }
     asked = {name: given[name]() for name in entry.given}

@@ -76,7 +76,7 @@ def test_labels_are_learned_and_permuted_ones_teach_nothing(entry, tmp_path):
     shuffled = truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(2))]
     reached = {}
     for name, labels in {"true": truth, "permuted": shuffled}.items():
-        method = task.method(entry, width=8, labels=labels, **quick(entry))
+        method = task.method(entry, width=8, said=labels, **quick(entry))
         targets = {"labels": labels, "sure": 6.0}
         how = {"batch": 32, "steps": 100, "lr": 0.1} | OTHERWISE.get(entry.name, {})
         task.train(method, task.batches(entry, batch=how.pop("batch"), gentle=True, **targets), tmp_path / name, **how)

@@ -66,7 +66,7 @@ def test_it_knows_the_labels_of_labelled_images_alone():
     """Other labels of the rest change nothing."""
     _, truth = task.digits()
     other = torch.cat([truth[:200], (truth[200:] + 1) % 10])
-    state = [task.method(ENTRY, labels=labels).propagated for labels in (truth, other)]
+    state = [task.method(ENTRY, said=labels).propagated for labels in (truth, other)]
     assert torch.equal(state[0].known, state[1].known)
     assert np.array_equal(np.flatnonzero(state[0].known >= 0), np.arange(200))
 
