@@ -21,7 +21,7 @@ class S4L(Method):
     All images are seen in all four quarter turns. The network says which turn, of labelled and unlabelled images alike;
     the class, of the labelled ones; and is to be smooth (`vat`) and sure (`entropy`) about the class of the others.
     Weights and `eps` are those of the authors' code for MOAM's first step: 32 is for 224 x 224 in colour, from -1 to 1.
-    `xi` is as in VAT: in fp32 1e-3 finds a worse change.
+    `xi` is as in VAT, not the paper's.
 
     Use it where photographs have an upright and four times the images a step can be afforded.
     """
@@ -33,7 +33,7 @@ class S4L(Method):
         encoder: Encoder,
         *,
         classes: int,
-        xi: float = 1e-6,
+        xi: float = 1e-3,
         eps: float = 32.0,
         supervised: float = 0.3,
         rotation: float = 0.4,
