@@ -4,7 +4,10 @@
 
 import pytest
 
+from pipeline import catalogue
 from tests.params_files import SMALL, changed, said
+
+SEMI = ", ".join(entry.name for entry in catalogue.entries() if entry.family == "semi")
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def file(tmp_path):
             "params.yaml:3: pretrain.student-one: the name 'student-one' is taken; choose another"]),
         # methods, knobs, views
         ("method: supervised", "method: simclr", [
-            "params.yaml:10: finetune.method: 'simclr' is no method of the family semi; choose one of supervised"]),
+            f"params.yaml:10: finetune.method: 'simclr' is no method of the family semi; choose one of {SEMI}"]),
         ("from: one, method: noisy_student", "from: one, method: nosy", [
             "params.yaml:15: rounds.1.method: 'nosy' is no method of the family distill; choose one of noisy_student"]),
         ("tau: 0.2", "tua: 0.2", ["params.yaml:7: pretrain.two.knobs.tua: unknown key; did you mean 'tau'?"]),
