@@ -9,9 +9,6 @@ from torch import Tensor, nn
 from pipeline.errors import ParamsError
 from pipeline.nets.heads import Head
 
-TAKEN = 2**30
-"""above what any permutation can share with others"""
-
 
 def every_permutation(n: int) -> np.ndarray:
     """All permutations of n <= 9 places as columns (n, n!), the even ones first."""
@@ -26,20 +23,22 @@ def every_permutation(n: int) -> np.ndarray:
 def permutations(n: int, count: int, apart: int = 2) -> Tensor:
     """`count` permutations of n <= 9 places, (count, n), any two of which differ in at least `apart` places.
 
-    Greedy: the next is the one with the largest sum of Hamming distances to those before it (arXiv:1603.09246,
-    Algorithm 1); of several, the first in a random order that is always the same. Raises ParamsError where there are
-    not enough.
+    Greedy: the next is the one whose nearest before it is farthest, of several the one with the largest sum of Hamming
+    distances to those before it, of several the first in a random order that is always the same. Algorithm 1 of
+    arXiv:1603.09246 has the sum alone, which lets pairs through that are two places apart. Raises ParamsError where
+    there are not enough.
     """
     left = every_permutation(n)
     if apart > 2:  # even permutations are three apart, and no larger set is
         left = left[:, : left.shape[1] // 2]
     order = torch.randperm(left.shape[1], generator=torch.Generator().manual_seed(0))
     left = np.ascontiguousarray(left[:, order.numpy()])
-    near = np.zeros(left.shape[1], np.int32)
+    most = np.zeros(left.shape[1], np.int32)  # places shared with the nearest of those before
+    total = np.zeros_like(most)  # and with all of them
     chosen: list[np.ndarray] = []
     while len(chosen) < count:
-        best = near.argmin()
-        if near[best] >= TAKEN:
+        best = (most * n * count + total).argmin()
+        if most[best] > n - apart:
             raise ParamsError(
                 f"only {len(chosen):,} permutations of {n} tiles that differ in {apart} places were found, not "
                 f"{count:,}: ask for fewer, or for a larger grid"
@@ -48,8 +47,7 @@ def permutations(n: int, count: int, apart: int = 2) -> Tensor:
         same = np.zeros(left.shape[1], np.int8)
         for row, place in zip(left, chosen[-1], strict=True):
             same += (row == place).view(np.int8)
-        near += same
-        near[same > n - apart] = TAKEN
+        most, total = np.maximum(most, same), total + same
     return torch.from_numpy(np.stack(chosen)).long()
 
 

@@ -59,7 +59,7 @@ class Project:
             place = params
             for section in sections:
                 place = place[section]
-            place[last] = value
+            place[last] = json.loads(json.dumps(value))  # no object twice: YAML would write an alias
         yaml.dump(params, path)
 
     def commit(self) -> None:
@@ -179,7 +179,7 @@ def test_every_pretext_method_is_a_run_of_the_graph(project: Project) -> None:
         encoder = {"name": "tiny", "args": {"width": 4}} | NEEDS.get(name, {})
         runs[name] = QUICK | {"method": entry.name, "from": builds_on.get(name, "scratch"), "views": views}
         runs[name] |= {"knobs": SMALL.get(entry.name, {}), "encoder": encoder}
-    project.set(pretrain=json.loads(json.dumps(runs)), data__channels=3)  # no object twice: YAML would write an alias
+    project.set(pretrain=runs, data__channels=3)
     assert project.repro() >= {f"{stage}@{name}" for stage in ("pretrain", "probe") for name in runs} | {"report"}
     path.write_text(before)
     project.repro()
