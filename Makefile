@@ -6,6 +6,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# One thread a process: the networks of the tests are too small to share.
+TESTS := OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadgroup
+
 .PHONY: demo test quick faults check docs
 
 demo: .venv/ready
@@ -14,10 +17,10 @@ demo: .venv/ready
 	@echo "The report: $(CURDIR)/data/report.html"
 
 test: .venv/ready
-	pytest
+	$(TESTS)
 
 quick: .venv/ready
-	pytest -m "not slow and not faults"
+	$(TESTS) -m "not slow and not faults"
 
 faults: .venv/ready
 	pytest tests/faults --dose full

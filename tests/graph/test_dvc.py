@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,74 +12,17 @@ from PIL import Image
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
-from pipeline import catalogue
-from tests.graph.closure import ROOT
+from tests.graph.project import ALWAYS, QUICK, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("graph")]
 
 STUDENT_2 = {"distill@2", "evaluate-student@2", "audit", "report"}
-ALWAYS = {"scan", "scan-more@web"}
-QUICK = {"from": "scratch", "images": "unlabelled", "monitors": 1, "steps": 2, "batch": 32, "optimiser": {"lr": 0.001}}
-
-
-class Project:
-    """A copy of this project with a tiny configuration, in a folder of its own."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def call(self, *words: str, check: bool = True) -> str:
-        bin_ = str(Path(sys.executable).parent)
-        env = os.environ | {"PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(words, cwd=self.folder, env=env, capture_output=True, text=True)
-        assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout + done.stderr
-
-    def repro(self, *words: str) -> set[str]:
-        """The stages that ran."""
-        return set(re.findall(r"Running stage '([^']+)'", self.call("dvc", "repro", *words))) - ALWAYS
-
-    def restored(self, *words: str) -> tuple[set[str], set[str]]:
-        """The stages that ran, and those whose results came from the cache of runs."""
-        said = self.call("dvc", "repro", *words)
-        ran, cached = (set(re.findall(p, said)) for p in (r"Running stage '([^']+)'", r"Stage '([^']+)' is cached"))
-        return ran - ALWAYS, cached
-
-    def set(self, **changes: object) -> None:
-        """`a__b=1` sets a.b in params.yaml."""
-        path = self.folder / "params.yaml"
-        yaml = YAML()
-        params = yaml.load(path)
-        for key, value in changes.items():
-            *sections, last = key.split("__")
-            place = params
-            for section in sections:
-                place = place[section]
-            place[last] = json.loads(json.dumps(value))  # no object twice: YAML would write an alias
-        yaml.dump(params, path)
-
-    def commit(self) -> None:
-        self.call("git", "add", "-A")
-        self.call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "state")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Run through once; the tests below go on from one another's state, and each leaves it as it found it."""
-    folder = tmp_path_factory.mktemp("project")
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    for name in listed.stdout.splitlines():
-        if not name.startswith(("tests/", "benchmarks/", "docs/")) and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    made = Project(folder)
-    made.call("git", "init", "-q")
-    quick = {"steps": 2, "monitors": 1}
-    for section in ("pretrain__simclr", "finetune", "distill"):
-        made.set(**{f"{section}__{key}": value for key, value in quick.items()})
-    made.set(pretrain__simclr__batch=16, finetune__batch=8, distill__batch=8, distill__ratio=1)
-    made.set(encoder={"name": "tiny", "args": {"width": 4}}, distill__select={"threshold": 0.0})
-    made.commit()
+    made = Project.copied(tmp_path_factory.mktemp("project"))
     assert "report" in made.repro()
     made.commit()
     yield made
@@ -164,25 +103,6 @@ def test_without_git(project: Project, tmp_path: Path) -> None:
     plain.repro()
     assert (tmp_path / "data" / "report.html").exists()
     assert "top1" in plain.call("dvc", "metrics", "show")
-
-
-def test_every_pretext_method_is_a_run_of_the_graph(project: Project) -> None:
-    """Each as a named run with a probe of its own, in colour, which some predict; and the chains of the papers."""
-    from tests.contract.small_task import NEEDS, SMALL
-
-    path = project.folder / "params.yaml"
-    before, runs = path.read_text(), {}
-    builds_on = {"beit": "dvae", "clusterfit": "rotation", "jigsaw_fit": "jigsaw_pp"}
-    pretext = {entry.name: entry for entry in catalogue.entries() if entry.family == "pretext"}
-    for name, entry in {**pretext, "jigsaw_fit": pretext["clusterfit"]}.items():
-        views = dict.fromkeys(entry.unlabelled, "affine(10, .1)")
-        encoder = {"name": "tiny", "args": {"width": 4}} | NEEDS.get(name, {})
-        runs[name] = QUICK | {"method": entry.name, "from": builds_on.get(name, "scratch"), "views": views}
-        runs[name] |= {"knobs": SMALL.get(entry.name, {}), "encoder": encoder}
-    project.set(pretrain=runs, data__channels=3)
-    assert project.repro() >= {f"{stage}@{name}" for stage in ("pretrain", "probe") for name in runs} | {"report"}
-    path.write_text(before)
-    project.repro()
 
 
 def test_runs_build_on_one_another_and_on_other_images(project: Project) -> None:
