@@ -22,6 +22,7 @@ def scan(
     p = read(params, sets)
     if name is None:
         files.write_json(ROOT / "source.json", scan(p.data))
+        (ROOT / "labels").mkdir(exist_ok=True)  # the audit depends on it, and without rounds nothing else makes it
     else:
         named("more", name, list(p.more))
         data = p.data.model_copy(update={"source": p.more[name], "csv": None})
