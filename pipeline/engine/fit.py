@@ -15,6 +15,7 @@ from pipeline.data.batches import Batches
 from pipeline.device import autocast
 from pipeline.engine import ranks, schedule
 from pipeline.engine.checkpoint import Checkpoint
+from pipeline.engine.monitor import CLASS
 from pipeline.engine.progress import Report
 from pipeline.engine.signals import Stop
 from pipeline.errors import Diverged, Preempted
@@ -81,7 +82,8 @@ def fit(
             history.append(row)
             if look and n >= max(PATIENCE, training.steps // 2):
                 leaves_chance([row["loss"] for row in history], method.chance)
-            report(n + 1, "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("step", "lr")))
+            said = [name for name in row if name not in ("step", "lr") and not name.startswith(CLASS)]
+            report(n + 1, "  ".join(f"{name} {row[name]:.4g}" for name in said))
         last = n + 1 == training.steps
         if asked or due or last:
             record = {"history": history, "seconds": before + time.monotonic() - started}

@@ -27,9 +27,15 @@ LOOK = 256
 
 
 class Inputs:
-    """Raises BadData where the splits under root/shards do not belong together. `images`: the unlabelled ones."""
+    """Raises BadData where the splits under root/shards do not belong together.
 
-    def __init__(self, root: Path, memory: float, device: torch.device, images: str):
+    `images`: the unlabelled ones. `pseudo`: classes that a teacher gave some of them, -1 of all others: (count,).
+    """
+
+    def __init__(
+        self, root: Path, memory: float, device: torch.device, images: str, pseudo: Tensor | None = None
+    ):
+        self.pseudo = pseudo
         folders = dict(zip(SPLITS, ("labelled", images, "val"), strict=True))
         self.sets = {split: ShardSet.open(root / "shards" / folder) for split, folder in folders.items()}
         self.page, self.device = self.sets["labelled"].manifest, device
@@ -54,9 +60,13 @@ class Inputs:
         return torch.from_numpy(self.sets[split].labels)
 
     def known(self) -> Tensor:
-        """The class of each unlabelled image that is a labelled one too, by its key, and -1 of the others: (count,)."""
+        """The class of each unlabelled image that is a labelled one too, by its key, and -1 of the others: (count,).
+
+        A label goes before what a teacher says of the image.
+        """
         labels = dict(zip(self.sets["labelled"].keys, self.labels("labelled").tolist(), strict=True))
-        return torch.tensor([labels.get(key, -1) for key in self.sets["unlabelled"].keys])
+        known = torch.tensor([labels.get(key, -1) for key in self.sets["unlabelled"].keys])
+        return known if self.pseudo is None else known.where(known >= 0, self.pseudo)
 
     def embed(self, net: nn.Module) -> Tensor:
         """The output of `net` for the whole unlabelled set, in its order, fp32 on the CPU."""
@@ -69,9 +79,9 @@ class Inputs:
         streams = {}
         if method.labelled:
             batch, views = training.batch, self._views(method.labelled, training)
-            labels = self.labels("labelled")
+            split, chosen, labels = self._labelled()
             y: dict[str, Column] = {"y": lambda rows: labels[rows]}
-            streams["labelled"] = self._stream("labelled", None, batch, views, y)
+            streams["labelled"] = self._stream(split, chosen, batch, views, y)
         if method.unlabelled:
             batch, views = (
                 training.batch * (training.ratio if method.labelled else 1),
@@ -93,6 +103,13 @@ class Inputs:
             device=self.device,
             classifies=classifies,
         )
+
+    def _labelled(self) -> tuple[str, Tensor | None, Tensor]:
+        """A split, the rows of it that have a class, and the classes of all its rows."""
+        if self.pseudo is None:
+            return "labelled", None, self.labels("labelled")
+        labels = self.known()
+        return "unlabelled", (labels >= 0).nonzero().flatten(), labels
 
     def _views(self, recipes: Mapping[str, str], training: Training) -> dict[str, View]:
         chosen = {name: training.views.get(name, recipe) for name, recipe in recipes.items()}

@@ -44,6 +44,8 @@ class Task:
     images: str = "unlabelled"
     """the shards that `rows` are of"""
     columns: Mapping[str, Column] = field(default_factory=dict)
+    pseudo: Tensor | None = None
+    """classes that a teacher gave the unlabelled images, -1 of those that are not to join the labelled ones"""
     defines: Mapping[str, Any] = field(default_factory=dict)
     """what else the result depends on, for the fingerprint"""
     teacher_size: int = 0
@@ -58,7 +60,7 @@ def run(task: Task, params: Params, root: Path) -> None:
     device = choose(params.runtime.device)
     training = task.training
     with ranks.group(device), signals.listening() as stop:
-        inputs = Inputs(root, params.runtime.memory, device, task.images)
+        inputs = Inputs(root, params.runtime.memory, device, task.images, task.pseudo)
         task.entry.load()  # its code is part of the fingerprint
         mark = workspace.fingerprint(
             task={"name": task.name, "method": task.entry.name, "layer": task.layer, "frozen": task.frozen},
@@ -68,6 +70,7 @@ def run(task: Task, params: Params, root: Path) -> None:
             start=files.read_json(root / "models" / task.start / "model.json"),
             shards=inputs.hashes,
             rows=None if task.rows is None else task.rows.tolist(),
+            pseudo=None if task.pseudo is None else task.pseudo.tolist(),
             **task.defines,
         )
         with (

@@ -7,7 +7,7 @@ image several times, or not at all, here is an integer weight; its random number
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import torch
@@ -27,6 +27,14 @@ class Selection:
     weights: Tensor
     thresholds: list[float]
     floor: float
+
+    def once(self) -> Selection:
+        """The same images, none of them more than once."""
+        return replace(self, weights=torch.ones_like(self.weights))
+
+    def pseudo(self, guess: Tensor) -> Tensor:
+        """The class of each image that was selected, -1 of the others: int64 (N,), as `guess`."""
+        return torch.full_like(guess, -1).index_copy(0, self.rows, guess[self.rows])
 
 
 def select(

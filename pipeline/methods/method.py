@@ -78,6 +78,8 @@ class Method(nn.Module):
         return set(signature(cls.step).parameters) - {"self"}
 
     def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "step"):
+            return  # what several methods have in common
         sees = {*cls.labelled, *cls.unlabelled, *cls.columns} | ({"y"} if cls.labelled else set())
         asks = cls.asks() - {"index"}
         if sees != asks:

@@ -12,7 +12,6 @@ from pipeline.report.run import Run
 from pipeline.report.svg import Plot, ticks
 
 Points = list[tuple[float, float]]
-SHARES = ("val_top1", "val_knn")
 WORDS = {
     "loss": "Loss",
     "val_top1": "Validation top-1, %",
@@ -23,9 +22,9 @@ WORDS = {
 MOST = 240  # points of a drawn line; more cannot be told apart
 
 
-def thin(points: Points) -> Points:
+def thin(points: Points, most: int = MOST) -> Points:
     """Means of equal runs of points, so that a long curve keeps its shape and a page its size."""
-    step = -(-len(points) // MOST)
+    step = -(-len(points) // most)
     groups = [points[i : i + step] for i in range(0, len(points), step)] if step > 1 else [[p] for p in points]
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
@@ -73,10 +72,11 @@ def small(name: str, points: Points, shade: str) -> Markup:
 
 
 def panels(run: Run, names: Iterable[str]) -> list[dict[str, Any]]:
-    """What each stage noted, the loss first, but for the learning rate and what `together` draws."""
+    """What each stage noted, the loss first, but for the learning rate and what is drawn elsewhere."""
     found = []
     for name in names:
-        columns = {c: points for c, points in run.curves[name].items() if points and c not in {"lr", *SHARES}}
+        noted = {c: points for c, points in run.curves[name].items() if points and not c.startswith("val_")}
+        columns = {c: points for c, points in noted.items() if c != "lr"}
         title = run.models[name].title if name in run.models else name
         for column in sorted(columns, key=lambda c: c != "loss"):
             found.append({"title": title, "figure": small(column, columns[column], colour(run, name))})

@@ -10,7 +10,19 @@ from typing import Any
 from pipeline import files
 from pipeline.data.shards import ShardSet
 from pipeline.params import Params
-from pipeline.report import audits, calibration, classes, curves, graph, layers, neighbours, numbers, pictures, scores
+from pipeline.report import (
+    audits,
+    calibration,
+    classes,
+    convergence,
+    curves,
+    graph,
+    layers,
+    neighbours,
+    numbers,
+    pictures,
+    scores,
+)
 from pipeline.report.run import Run, load
 
 PACKAGES = ("ssl-pipe", "torch", "torchvision", "timm", "numpy", "scikit-learn", "webdataset", "dvc")
@@ -79,6 +91,7 @@ def _context(run: Run, root: Path) -> dict[str, Any]:
         "matrix": classes.matrix(final, run.classes),
         "confusions": classes.confusions(final),
         "dumbbell": {"figure": dumbbell, "shown": shown, "of": len(run.classes)},
+        "convergence": convergence.by_class(run),
         "rounds": _rounds(run, root),
         "yaml": _yaml(run.params),
         "times": _times(run),

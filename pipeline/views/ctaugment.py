@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from pipeline.views import colour
 from pipeline.views.ops.op import in_turns, unchanged
@@ -89,7 +89,7 @@ MOST = int(BINS.max())
 
 
 class CTAugment(nn.Module):
-    """`depth` ops for each image, then a cutout of half the side. `rates`, (ops, 17), all 1 at first, are its state.
+    """`depth` ops for each image, and with `cutout` one of half the side. `rates`, (ops, 17), 1 at first: its state.
 
     draw with `probe`: any level, and no cutout, for labelled images that are then shown to the classifier, and `update`
     for what it said of them. Without: a level whose bin has a rate of `threshold` of the op's best, or more.
@@ -99,10 +99,11 @@ class CTAugment(nn.Module):
 
     rates: Tensor
 
-    def __init__(self, depth: int = 2, decay: float = 0.99, threshold: float = 0.8) -> None:
+    def __init__(self, depth: int = 2, decay: float = 0.99, threshold: float = 0.8, cutout: bool = True) -> None:
         super().__init__()
         self.register_buffer("rates", torch.ones(len(OPS), MOST))
-        self.depth, self.decay, self.threshold = depth, decay, threshold
+        self.depth, self.decay, self.threshold, self.cutout = depth, decay, threshold, cutout
+        self.luck = (depth + 1, 5)
 
     def chances(self) -> Tensor:
         """Of each bin of each op, (ops, 17), rows of sum 1."""
@@ -111,16 +112,17 @@ class CTAugment(nn.Module):
         p = p.masked_fill(p < self.threshold, 0)
         return p / p.sum(1, keepdim=True)
 
-    def draw(self, n: int, generator: Generator, probe: bool = False) -> dict[str, Tensor]:
-        """What is random for n images, (n, turns) each, on the CPU: draw for the global batch and slice by rank."""
-        which = torch.randint(len(OPS), (n, self.depth), generator=generator)
-        level = torch.rand(n, self.depth, generator=generator)
+    def draw(self, luck: Tensor, probe: bool = False) -> dict[str, Tensor]:
+        """What is random for n images, (n, turns) each. luck: n times numbers of [0, 1) of the shape `self.luck`."""
+        op, among, within, y, x = luck.unbind(2)
+        which, level = (op * len(OPS)).long(), within
         if not probe:
-            bins = torch.multinomial(self.chances()[which.flatten()], 1, generator=generator).view_as(which)
-            which = torch.cat([which, torch.full((n, 1), NAMES.index("cutout"))], 1)
-            level = torch.cat([(bins + level) / BINS[which[:, :-1]], torch.ones(n, 1)], 1)
-        y, x = torch.rand(2, *which.shape, generator=generator)
-        return {"which": which, "level": level, "y": y, "x": x}
+            up_to = self.chances().cumsum(1)
+            up_to = (up_to / up_to[:, -1:]).to(luck.device)  # the last chance ends at 1, which no number reaches
+            level = ((among[..., None] >= up_to[which]).sum(2) + within) / BINS.to(luck.device)[which]
+        turns = self.depth + (self.cutout and not probe)
+        which[:, self.depth :], level[:, self.depth :] = NAMES.index("cutout"), 1
+        return {name: drawn[:, :turns] for name, drawn in {"which": which, "level": level, "y": y, "x": x}.items()}
 
     def forward(self, images: Tensor, which: Tensor, level: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """(n, C, H, W) in [0, 1], which it may overwrite."""

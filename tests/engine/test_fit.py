@@ -1,5 +1,6 @@
 """THE loop."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -23,10 +24,16 @@ from tests.gloo import both
 RATES = params.Optimiser(lr=0.05)
 
 
-def train(method, batches, folder, steps=40, *, stop=None, every=1e9, monitors=0, monitor=lambda method: {}, **more):
+def unheard(done: int, text: str) -> None:
+    pass
+
+
+def train(
+    method, batches, folder, steps=40, *, stop=None, every=1e9, monitors=0, monitor=lambda m: {}, report=unheard, **more
+):
     training = params.Training(steps=steps, optimiser=RATES, monitors=monitors, **more)
     optim = optimiser.build(method, training.optimiser)
-    given = {"run_seed": 0, "embed": lambda net: torch.zeros(1), "monitor": monitor, "report": lambda done, text: None}
+    given = {"run_seed": 0, "embed": lambda net: torch.zeros(1), "monitor": monitor, "report": report}
     return fit(method, batches, optim, training, Checkpoint(folder, every), stop=stop or Stop(), **given)
 
 
@@ -58,6 +65,21 @@ def test_monitors_are_spread_over_the_run_and_the_last_step_is_one(batches, enco
         Supervised(encoder, classes=3), batches(), tmp_path, 10, monitors=4, monitor=lambda m: {"n": next(looked)}
     )
     assert [row["step"] for row in record["history"] if "n" in row] == [2, 4, 7, 9]
+
+
+def test_the_line_of_progress_leaves_out_the_single_classes(batches, encoder, tmp_path):
+    said, seen = [], {"val_top1": 0.5, "val_class_00": 0.25, "val_class_01": 0.75}
+    record = train(
+        Supervised(encoder, classes=3),
+        batches(),
+        tmp_path,
+        2,
+        monitors=2,
+        monitor=lambda method: seen,
+        report=lambda done, text: said.append(text),
+    )
+    assert all(seen.items() <= row.items() for row in record["history"])
+    assert [re.sub(r"loss [\d.]+", "loss", text) for text in said] == ["loss  val_top1 0.5"] * 2
 
 
 class Rememberer(Method):

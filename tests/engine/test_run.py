@@ -4,6 +4,8 @@ import csv
 import json
 import shutil
 
+import pytest
+
 from tests.harness import STEPS, stage
 
 SMALLER = ("distill.encoder={name: tiny, args: {width: 2}}", "rounds.1.from=scratch")
@@ -25,6 +27,10 @@ def test_what_a_stage_leaves(forks, world):
     assert about["from"] == "scratch" and len(about["classes"]) == 4
     times = json.loads((here.data / "times/finetune.json").read_text())
     assert times["images"] == STEPS * 8 and times["images_per_second"] == times["images"] / times["seconds"]
+    with (here.data / "curves/finetune.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert list(last) == ["step", "loss", "lr", *(f"val_class_{place:02d}" for place in range(4)), "val_top1"]
+    assert float(last["val_top1"]) == pytest.approx(sum(float(last[f"val_class_{c:02d}"]) for c in range(4)) / 4)
     assert here.litter() == []
 
 

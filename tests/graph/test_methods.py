@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_every_pretext_method_is_a_run_of_the_graph(tmp_path) -> None:
-    """Each as a named run with a probe of its own, in colour, which some predict; and the chains of the papers. No rounds."""
+    """Each with a probe of its own, in colour, which some predict; and the chains of the papers. No rounds."""
     project, runs = Project.copied(tmp_path), {}
     builds_on = {"beit": "dvae", "clusterfit": "rotation", "jigsaw_fit": "jigsaw_pp"}
     pretext = {entry.name: entry for entry in catalogue.entries() if entry.family == "pretext"}

@@ -27,6 +27,19 @@ def test_labelled_views_bring_y_and_columns_bring_themselves():
                 yield x
 
 
+def test_what_methods_have_in_common_needs_no_step_but_what_is_made_of_it_is_checked():
+    class Common(Method):
+        pass
+
+    with pytest.raises(TypeError, match=r"Wrong sees \['a'\]"):
+
+        class Wrong(Common):
+            unlabelled = {"a": "plain"}
+
+            def step(self, b):
+                yield b
+
+
 def test_index_may_be_asked_for_and_is_no_view():
     class Bank(Method):
         unlabelled = {"a": "plain"}

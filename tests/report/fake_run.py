@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline import files
 from pipeline.data.write import write_split
+from pipeline.engine.monitor import CLASS, EACH
 from pipeline.params import Params
 from pipeline.score import retrieval
 from pipeline.score.calibration import reliability
@@ -90,7 +91,8 @@ def audit(keys, truth, classes, teacher, skill, seed, known=True, before=None):
     }  # fmt: skip
 
 
-def curve(steps, top, pretrain, seed):
+def curve(steps, top, classes, seed):
+    """Of a classifier of so many classes, or of an encoder (0). The later a class, the longer it takes to learn."""
     chance = np.random.default_rng(seed)
     rows = []
     for step in range(0, steps + 1, max(1, steps // 100)):
@@ -98,7 +100,8 @@ def curve(steps, top, pretrain, seed):
         row = {"step": step, "loss": 0.2 + 2.1 * np.exp(-5 * t) + 0.06 * chance.normal(), "lr": 0.05 * (1 - t)}
         if not rows or step % (steps // 10) == 0:
             reached = 0.3 + (top - 0.3) * (1 - np.exp(-6 * t))
-            row |= {"val_top1": reached} if not pretrain else {
+            row |= {f"{CLASS}{c:02d}": top * (1 - np.exp(-24 * t / (c % 10 + 1))) for c in range(min(classes, EACH))}
+            row |= {"val_top1": reached} if classes else {
                 "val_knn": reached, "feature_std": 0.4 + 0.4 * t, "effective_rank": 8 + 22 * t
             }  # fmt: skip
         rows.append(row)
@@ -148,7 +151,7 @@ def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
             write_csv(root / "scores" / name / f"{table}.csv", rows)
         kept = about | {"parameters": 77_850 + 1000 * i, "labels": 4 * len(classes)}
         files.write_json(root / "models" / name / "model.json", kept)
-        write_csv(root / "curves" / f"{name}.csv", curve(600, metrics["top1"], False, i))
+        write_csv(root / "curves" / f"{name}.csv", curve(600, metrics["top1"], len(classes), i))
         time = {"stage": name, "seconds": 31.4 + 7 * i, "images": 38_400, "images_per_second": 1222.9}
         files.write_json(root / "times" / f"{name}.json", time | {"machine": MACHINE})
         files.write_json(
@@ -160,7 +163,7 @@ def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
         files.write_json(root / "scores" / name / "metrics.json", probe)
         frozen(root / "scores" / name, images[len(names) :], test, classes, i)
     for i, name in enumerate(params.pretrain):
-        write_csv(root / "curves" / f"{name}.csv", curve(1500, 0.9, True, 10 + i))
+        write_csv(root / "curves" / f"{name}.csv", curve(1500, 0.9, 0, 10 + i))
         files.write_json(root / "times" / f"{name}.json", {"stage": name, "seconds": 71.0, "machine": MACHINE})
     before = None
     for i, (name, each) in enumerate(params.rounds.items()):

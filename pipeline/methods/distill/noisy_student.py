@@ -4,15 +4,12 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.losses import cross_entropy
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, together
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.views.recipes import STRONG
 
 
-class NoisyStudent(Method):
+class NoisyStudent(Classifier):
     """Xie et al. 2020, arXiv:1911.04252, Algorithm 1.
 
     The student learns, under noise, the labels and the pseudo-labels of a teacher that saw the images without noise.
@@ -33,20 +30,13 @@ class NoisyStudent(Method):
         smoothing: float = 0.1,
         ema: float = 0.9999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
-        self.labels, self.temperature, self.smoothing, self.ema = labels, temperature, smoothing, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema)
+        self.labels, self.temperature, self.smoothing = labels, temperature, smoothing
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, teacher: Tensor) -> Iterator[Tensor]:
-        on_x, on_u = together(self.online, x, u)
+        on_x, on_u = self.logits(x, u)
         if self.labels == "hard":
             pseudo = cross_entropy(on_u, teacher.argmax(-1), self.smoothing)
         else:
             pseudo = cross_entropy(on_u, (teacher / self.temperature).softmax(-1))  # soft labels are smooth already
         yield (cross_entropy(on_x, y, self.smoothing).sum() + pseudo.sum()) / len(x)
-        self.target.follow(self.online, self.target.warm(self.ema))

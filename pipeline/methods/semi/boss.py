@@ -4,15 +4,12 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, gather
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.views.recipes import FIXMATCH, WEAK
 
 
-class BOSS(Method):
+class BOSS(Classifier):
     """Smith and Conovaloff 2020, arXiv:2006.09363, section 3.
 
     FixMatch that keeps the classes balanced, by how often each is guessed in the batch. `balance` 1: the threshold of a
@@ -36,15 +33,8 @@ class BOSS(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
-        self.classes, self.balance, self.tau = classes, balance, tau
-        self.delta, self.weight, self.bn_update, self.ema = delta, weight, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema, bn_update)
+        self.balance, self.tau, self.delta, self.weight = balance, tau, delta, weight
 
     def weights(self, sure: Tensor, guess: Tensor) -> Tensor:
         counts = gather(guess).bincount(minlength=self.classes)
@@ -58,9 +48,8 @@ class BOSS(Method):
         return rare * gather(kept).sum() / gather(rare).sum().clamp_min(1e-9)
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor) -> Iterator[Tensor]:
-        on_x, on_u, on_s = passes(self.online, self.bn_update, x, u, s)
+        on_x, on_u, on_s = self.logits(x, u, s)
         sure, guess = on_u.detach().float().softmax(1).max(1)
         weights = self.weights(sure, guess)
         self.note(kept=(weights > 0).float().mean(), heaviest=weights.max())
         yield cross_entropy(on_x, y).mean() + self.weight * (weights * cross_entropy(on_s, guess)).mean()
-        self.target.follow(self.online, self.target.warm(self.ema))

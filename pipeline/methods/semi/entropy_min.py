@@ -4,15 +4,12 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, entropy
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.views.recipes import WEAK
 
 
-class EntropyMin(Method):
+class EntropyMin(Classifier):
     """Grandvalet and Bengio 2004 (NIPS); for networks as in Oliver et al. 2018, arXiv:1804.09170, section 3.2.
 
     The network is to be sure of the class of each unlabelled image, whichever it is. `weight` is that of the authors'
@@ -32,18 +29,11 @@ class EntropyMin(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "labelled",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
-        self.weight, self.bn_update, self.ema = weight, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema, bn_update)
+        self.weight = weight
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
-        on_x, on_u = passes(self.online, self.bn_update, x, u)
+        on_x, on_u = self.logits(x, u)
         doubt = entropy(on_u).mean()
         self.note(entropy=doubt)
         yield cross_entropy(on_x, y).mean() + self.weight * doubt
-        self.target.follow(self.online, self.target.warm(self.ema))

@@ -5,15 +5,12 @@ import torch
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, gather
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.views.recipes import FIXMATCH, WEAK
 
 
-class FlexMatch(Method):
+class FlexMatch(Classifier):
     """Zhang et al. 2021, arXiv:2110.08263, Algorithm 1.
 
     FixMatch with a threshold for each class: the fewer of the unlabelled images were last guessed to be of a class with
@@ -38,16 +35,9 @@ class FlexMatch(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
+        super().__init__(encoder, classes, ema, bn_update)
         self.register_buffer("last", torch.full((images,), -1))
-        self.classes, self.tau, self.weight, self.warm_up = classes, tau, weight, warm_up
-        self.bn_update, self.ema = bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        self.tau, self.weight, self.warm_up = tau, weight, warm_up
 
     def thresholds(self) -> Tensor:
         never, learned = (self.last + 1).bincount(minlength=self.classes + 1).split([1, self.classes])
@@ -55,11 +45,10 @@ class FlexMatch(Method):
         return self.tau * beta / (2 - beta)
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor, index: Tensor) -> Iterator[Tensor]:
-        on_x, on_u, on_s = passes(self.online, self.bn_update, x, u, s)
+        on_x, on_u, on_s = self.logits(x, u, s)
         sure, guess = on_u.detach().float().softmax(1).max(1)
         kept = (sure > self.thresholds()[guess]).float()
         self.note(kept=kept.mean())
         yield cross_entropy(on_x, y).mean() + self.weight * (kept * cross_entropy(on_s, guess)).mean()
         sure, guess, index = gather(sure), gather(guess), gather(index)
         self.last[index[sure > self.tau]] = guess[sure > self.tau]
-        self.target.follow(self.online, self.target.warm(self.ema))

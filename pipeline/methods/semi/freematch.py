@@ -5,15 +5,12 @@ import torch
 from torch import Tensor
 
 from pipeline.losses import class_shares, cross_entropy, gather, unfairness
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.views.recipes import FIXMATCH, WEAK
 
 
-class FreeMatch(Method):
+class FreeMatch(Classifier):
     """Wang et al. 2022, arXiv:2205.07246, equations 5 to 12.
 
     FixMatch without a threshold to choose: it is the running mean of the confidence, and lower for each class that is
@@ -38,19 +35,13 @@ class FreeMatch(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
+        super().__init__(encoder, classes, ema, bn_update)
         self.register_buffer("tau", torch.tensor(1 / classes))
         self.register_buffer("means", torch.full((2, classes), 1 / classes))
-        self.m, self.weight, self.fairness, self.bn_update, self.ema = m, weight, fairness, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        self.m, self.weight, self.fairness = m, weight, fairness
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor) -> Iterator[Tensor]:
-        on_x, on_u, on_s = passes(self.online, self.bn_update, x, u, s)
+        on_x, on_u, on_s = self.logits(x, u, s)
         p = on_u.detach().float().softmax(1)
         (sure, guess), every = p.max(1), gather(p)
         tau = self.tau.lerp(every.amax(1).mean(), 1 - self.m)
@@ -62,4 +53,3 @@ class FreeMatch(Method):
         yield cross_entropy(on_x, y).mean() + self.weight * pseudo + self.fairness * fair
         self.tau.copy_(tau)
         self.means.copy_(means)
-        self.target.follow(self.online, self.target.warm(self.ema))

@@ -4,16 +4,13 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pipeline.losses import cross_entropy
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.nets.propagation import Propagated
 from pipeline.views.recipes import WEAK
 
 
-class LabelPropagation(Method):
+class LabelPropagation(Classifier):
     """Iscen et al. 2019, arXiv:1904.04717, Algorithm 1.
 
     After `alone`, the share of the steps that see labels only, each epoch begins with a graph of the `k` nearest
@@ -38,15 +35,9 @@ class LabelPropagation(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
+        super().__init__(encoder, classes, ema, bn_update)
         self.propagated = Propagated(known, classes, k, gamma, alpha)
-        self.alone, self.bn_update, self.ema = alone, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        self.alone = alone
 
     def before_epoch(self, embed: Callable[[nn.Module], Tensor]) -> Iterable[nn.Parameter]:
         if self.t >= self.alone:
@@ -54,9 +45,8 @@ class LabelPropagation(Method):
         return ()
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, index: Tensor) -> Iterator[Tensor]:
-        on_x, on_u = passes(self.online, self.bn_update, x, u)
+        on_x, on_u = self.logits(x, u)
         labels, weights = self.propagated(index)
         self.note(weight=weights.mean())
         known, spread = self.propagated.rare[y] * cross_entropy(on_x, y), weights * cross_entropy(on_u, labels)
         yield (known.sum() + spread.sum()) / len(x)
-        self.target.follow(self.online, self.target.warm(self.ema))

@@ -4,15 +4,14 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, squared_difference
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes, running_statistics
+from pipeline.methods.classifier import Classifier
+from pipeline.nets.branch import running_statistics
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema, ramp
+from pipeline.nets.memory import ramp
 from pipeline.views.recipes import WEAK
 
 
-class MeanTeacher(Method):
+class MeanTeacher(Classifier):
     """Tarvainen and Valpola 2017, arXiv:1703.01780, section 2; weight and ramp as in the code of arXiv:2001.07685.
 
     The network is to say of one view of an image what its teacher, its average over time, says of another. The teacher
@@ -35,21 +34,14 @@ class MeanTeacher(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "labelled",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
-        self.loss, self.weight, self.rise, self.bn_update, self.ema = loss, weight, rise, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema, bn_update)
+        self.loss, self.weight, self.rise = loss, weight, rise
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Iterator[Tensor]:
-        on_x, on_u = passes(self.online, self.bn_update, x, u)
+        on_x, on_u = self.logits(x, u)
         with running_statistics(self.target, moves=False):
             p = self.target(v).float().softmax(1)
         mse = self.loss == "mse"
         apart = (squared_difference(on_u.float().softmax(1), p) if mse else cross_entropy(on_u, p)).mean()
         self.note(apart=apart)
         yield cross_entropy(on_x, y).mean() + ramp(0, self.weight, self.rise, self.t) * apart
-        self.target.follow(self.online, self.target.warm(self.ema))

@@ -6,19 +6,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.losses import cross_entropy, sharpen, squared_difference
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, dealt, running_statistics
+from pipeline.methods.classifier import Classifier
+from pipeline.nets.branch import dealt, running_statistics
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
 from pipeline.nets.luck import Luck
-from pipeline.nets.memory import Ema, ramp
+from pipeline.nets.memory import ramp
 from pipeline.nets.mixing import mixup
 from pipeline.views.recipes import WEAK
 
 More = Tensor | None
 
 
-class MixMatch(Method):
+class MixMatch(Classifier):
     """Berthelot et al. 2019, arXiv:1905.02249, Algorithm 1 and equations 2 to 5.
 
     What the network says of `augmentations` views of an unlabelled image, averaged and sharpened, is the label of all
@@ -46,16 +45,11 @@ class MixMatch(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "first",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target, self.luck = Ema(self.online), Luck()
+        super().__init__(encoder, classes, ema, bn_update)
+        self.luck = Luck()
         self.unlabelled = dict(list(self.unlabelled.items())[:augmentations])
-        self.classes, self.temperature, self.guess, self.mix, self.alpha = classes, temperature, guess, mix, alpha
-        self.weight, self.rise, self.bn_update, self.ema = weight, rise, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        self.temperature, self.guess, self.mix = temperature, guess, mix
+        self.alpha, self.weight, self.rise = alpha, weight, rise
 
     def guessed(self, views: list[Tensor]) -> Tensor:
         net = self.target.net if self.guess == "ema" else self.online
@@ -70,5 +64,4 @@ class MixMatch(Method):
         squares = squared_difference(torch.cat(on_u).float().softmax(1), torch.cat(labels[1:])).mean()
         self.note(confidence=guess.amax(1).mean(), squares=squares)
         yield cross_entropy(on_x, labels[0]).mean() + ramp(0, self.weight, self.rise, self.t) * squares
-        self.target.follow(self.online, self.target.warm(self.ema))
         self.luck.turn()

@@ -6,17 +6,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.losses import cross_entropy
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes, running_statistics
+from pipeline.methods.classifier import Classifier
+from pipeline.nets.branch import running_statistics
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
 from pipeline.nets.luck import Luck
-from pipeline.nets.memory import Ema
 from pipeline.nets.mixing import mixup
 from pipeline.views.recipes import WEAK
 
 
-class MixupSSL(Method):
+class MixupSSL(Classifier):
     """Zhang et al. 2017, arXiv:1710.09412, with unlabelled images as the authors of MixMatch (arXiv:1905.02249) do it.
 
     Labelled images are mixed with labelled ones, and unlabelled ones among themselves, with what the network says of
@@ -37,21 +35,15 @@ class MixupSSL(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "labelled",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target, self.luck = Ema(self.online), Luck()
-        self.classes, self.alpha, self.weight, self.bn_update, self.ema = classes, alpha, weight, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema, bn_update)
+        self.luck = Luck()
+        self.alpha, self.weight = alpha, weight
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
         with torch.no_grad(), running_statistics(self.online, moves=False):
             guess = self.online(u).float().softmax(1)
         known = F.one_hot(y, self.classes).float()
         images, labels = mixup(self.luck, self.alpha, "separate", [x, u], [known, guess])
-        on_x, on_u = passes(self.online, self.bn_update, *images)
+        on_x, on_u = self.logits(*images)
         yield cross_entropy(on_x, labels[0]).mean() + self.weight * cross_entropy(on_u, labels[1]).mean()
-        self.target.follow(self.online, self.target.warm(self.ema))
         self.luck.turn()

@@ -5,15 +5,13 @@ import torch
 from torch import Tensor
 
 from pipeline.losses import cross_entropy
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema, ramp
+from pipeline.nets.memory import ramp
 from pipeline.views.recipes import WEAK
 
 
-class PseudoLabel(Method):
+class PseudoLabel(Classifier):
     """Lee 2013 (ICML workshop), equation 15; the threshold as in Oliver et al. 2018, arXiv:1804.09170, section 3.3.
 
     An unlabelled image of whose class the network is surer than `tau` counts as one of that class, in the same view;
@@ -35,21 +33,14 @@ class PseudoLabel(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "labelled",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
-        self.tau, self.weight, self.rise, self.bn_update, self.ema = tau, weight, rise, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema, bn_update)
+        self.tau, self.weight, self.rise = tau, weight, rise
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
-        on_x, on_u = passes(self.online, self.bn_update, x, u)
+        on_x, on_u = self.logits(x, u)
         with torch.no_grad():
             confidence, pseudo = on_u.float().softmax(1).max(1)
             kept = (confidence > self.tau).float()
         on_pseudo = (kept * cross_entropy(on_u, pseudo)).mean()
         self.note(kept=kept.mean())
         yield cross_entropy(on_x, y).mean() + ramp(0, self.weight, self.rise, self.t) * on_pseudo
-        self.target.follow(self.online, self.target.warm(self.ema))

@@ -6,12 +6,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.losses import cross_entropy, sharpen
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, dealt, running_statistics
+from pipeline.methods.classifier import Classifier
+from pipeline.nets.branch import dealt, running_statistics
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.heads import Head
 from pipeline.nets.luck import Luck
-from pipeline.nets.memory import Alignment, Ema, ramp
+from pipeline.nets.memory import Alignment, ramp
 from pipeline.nets.mixing import mixup
 from pipeline.nets.tiles import turned
 from pipeline.views.recipes import FIXMATCH, WEAK
@@ -21,7 +21,7 @@ def cost(logits: Tensor, y: Tensor) -> Tensor:
     return cross_entropy(logits, y).mean()
 
 
-class ReMixMatch(Method):
+class ReMixMatch(Classifier):
     """Berthelot et al. 2019, arXiv:1911.09785, Algorithm 1, with RandAugment in the place of CTAugment.
 
     What the network says of a weak view, aligned with how often the labelled images are of each class and then
@@ -49,20 +49,15 @@ class ReMixMatch(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "last",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online, self.quarters = Branch(encoder, Head([encoder.dim, classes])), Head([encoder.dim, 4])
-        self.target, self.luck, self.alignment = Ema(self.online), Luck(), Alignment(classes)
+        super().__init__(encoder, classes, ema, bn_update)
+        self.quarters, self.luck, self.alignment = Head([encoder.dim, 4]), Luck(), Alignment(classes)
         self.unlabelled = dict(list(self.unlabelled.items())[: 1 + anchored])
         self.temperature, self.alpha, self.weight, self.first = temperature, alpha, weight, first
-        self.rotation, self.rise, self.bn_update, self.ema = rotation, rise, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        self.rotation, self.rise = rotation, rise
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor, r: Tensor | None = None) -> Iterator[Tensor]:
         views = [view for view in (u, s, r) if view is not None][: len(self.unlabelled)]
-        known, quarters = F.one_hot(y, self.alignment.given.shape[1]).float(), (4 * self.luck(s)).long()
+        known, quarters = F.one_hot(y, self.classes).float(), (4 * self.luck(s)).long()
         with running_statistics(self.online, moves=False):
             p = self.online(u).detach().float().softmax(1)
             on_s, on_turned = self.online(s), self.quarters(self.online.encoder(turned(s, quarters)))
@@ -71,6 +66,5 @@ class ReMixMatch(Method):
         on_x, *on_u = dealt(self.online, self.bn_update, *images)
         guided = self.weight * cost(torch.cat(on_u), torch.cat(labels[1:])) + self.first * cost(on_s, guess)
         yield cost(on_x, labels[0]) + self.rotation * cost(on_turned, quarters) + ramp(0, 1, self.rise, self.t) * guided
-        self.target.follow(self.online, self.target.warm(self.ema))
         self.alignment.update(known, p)
         self.luck.turn()

@@ -5,17 +5,15 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.losses import cross_entropy, entropy
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
+from pipeline.nets.branch import passes
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.nets.tiles import turns
 from pipeline.nets.virtual_adversary import VirtualAdversary
 from pipeline.views.recipes import WEAK
 
 
-class S4L(Method):
+class S4L(Classifier):
     """Zhai et al. 2019, arXiv:1905.03670, sections 3.1 and 7: S4L-Rotation with VAT and entropy minimisation.
 
     All images are seen in all four quarter turns. The network says which turn, of labelled and unlabelled images alike;
@@ -42,15 +40,10 @@ class S4L(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online, self.turned = Branch(encoder, Head([encoder.dim, classes])), nn.Linear(encoder.dim, 4)
-        self.target, self.adversary = Ema(self.online), VirtualAdversary(xi, eps)
+        super().__init__(encoder, classes, ema, bn_update)
+        self.turned = nn.Linear(encoder.dim, 4)
+        self.adversary = VirtualAdversary(xi, eps)
         self.supervised, self.rotation, self.vat, self.entropy = supervised, rotation, vat, entropy
-        self.bn_update, self.ema = bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
         x, u = (turns(z).transpose(0, 1).flatten(0, 1) for z in (x, u))
@@ -62,5 +55,4 @@ class S4L(Method):
         self.note(rotation=way, moved=moved, entropy=doubt)
         known = cross_entropy(on_x, y.repeat_interleave(4)).mean()
         yield self.supervised * known + self.rotation * way + self.vat * moved + self.entropy * doubt
-        self.target.follow(self.online, self.target.warm(self.ema))
         self.adversary.turn()

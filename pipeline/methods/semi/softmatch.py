@@ -5,15 +5,12 @@ import torch
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, gather
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.views.recipes import FIXMATCH, WEAK
 
 
-class SoftMatch(Method):
+class SoftMatch(Classifier):
     """Chen et al. 2023, arXiv:2301.10921, section 3 and Algorithm 1.
 
     FixMatch with a weight in the place of its threshold: 1 from the running mean of the confidence upwards, and below
@@ -38,19 +35,13 @@ class SoftMatch(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
+        super().__init__(encoder, classes, ema, bn_update)
         self.register_buffer("p", torch.full((classes,), 1 / classes))
         self.register_buffer("confidence", torch.tensor([1 / classes, 1.0]))
-        self.m, self.sigmas, self.weight, self.bn_update, self.ema = m, sigmas, weight, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        self.m, self.sigmas, self.weight = m, sigmas, weight
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor) -> Iterator[Tensor]:
-        on_x, on_u, on_s = passes(self.online, self.bn_update, x, u, s)
+        on_x, on_u, on_s = self.logits(x, u, s)
         p = on_u.detach().float().softmax(1)
         mean_p = self.p.lerp(gather(p).mean(0), 1 - self.m)
         aligned = p / mean_p.clamp_min(1e-8)
@@ -64,4 +55,3 @@ class SoftMatch(Method):
         yield cross_entropy(on_x, y).mean() + self.weight * pseudo
         self.p.copy_(mean_p)
         self.confidence.copy_(confidence)
-        self.target.follow(self.online, self.target.warm(self.ema))

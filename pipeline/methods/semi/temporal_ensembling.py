@@ -4,15 +4,13 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, gather, squared_difference
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Averages, Ema, ramp
+from pipeline.nets.memory import Averages, ramp
 from pipeline.views.recipes import WEAK
 
 
-class TemporalEnsembling(Method):
+class TemporalEnsembling(Classifier):
     """Laine and Aila 2016, arXiv:1610.02242, Algorithm 2.
 
     The network is to say of an image what it has said of it so far, on average: of each earlier time `alpha` is left.
@@ -36,20 +34,14 @@ class TemporalEnsembling(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target, self.averages = Ema(self.online), Averages(images, classes)
-        self.alpha, self.weight, self.rise, self.bn_update, self.ema = alpha, weight, rise, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema, bn_update)
+        self.averages = Averages(images, classes)
+        self.alpha, self.weight, self.rise = alpha, weight, rise
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, index: Tensor) -> Iterator[Tensor]:
-        on_x, on_u = passes(self.online, self.bn_update, x, u)
+        on_x, on_u = self.logits(x, u)
         p, seen = on_u.float().softmax(1), (self.averages.counts[index] > 0).float()
         apart = (seen * squared_difference(p, self.averages.means(index, self.alpha))).mean()
         self.note(apart=apart, seen=seen.mean())
         yield cross_entropy(on_x, y).mean() + ramp(0, self.weight, self.rise, self.t) * apart
         self.averages.update(gather(index), gather(p), self.alpha)
-        self.target.follow(self.online, self.target.warm(self.ema))

@@ -5,11 +5,8 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, divergence, mean_where, sharpen
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema
 from pipeline.views.recipes import FIXMATCH, WEAK
 
 ANNEALING: dict[str, Callable[[float], float]] = {
@@ -20,7 +17,7 @@ ANNEALING: dict[str, Callable[[float], float]] = {
 }
 
 
-class UDA(Method):
+class UDA(Classifier):
     """Xie et al. 2019, arXiv:1904.12848, equation 1, with sharpening, masking and training signal annealing.
 
     What the network says of a weak view, at `temperature`, is the target of a strong view of the same image, where the
@@ -45,18 +42,11 @@ class UDA(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target = Ema(self.online)
+        super().__init__(encoder, classes, ema, bn_update)
         self.temperature, self.tau, self.weight, self.tsa = temperature, tau, weight, tsa
-        self.classes, self.bn_update, self.ema = classes, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor) -> Iterator[Tensor]:
-        on_x, on_u, on_s = passes(self.online, self.bn_update, x, u, s)
+        on_x, on_u, on_s = self.logits(x, u, s)
         p, q = on_x.detach().float().softmax(1), on_u.detach().float().softmax(1)
         eta = 1 / self.classes + ANNEALING[self.tsa](self.t) * (1 - 1 / self.classes)
         unlearned = (p.gather(1, y[:, None])[:, 0] <= eta).float()
@@ -64,4 +54,3 @@ class UDA(Method):
         self.note(kept=kept.mean(), unlearned=unlearned.mean())
         on_labels = mean_where(unlearned, cross_entropy(on_x, y))
         yield on_labels + self.weight * (kept * divergence(sharpen(q, self.temperature), on_s)).mean()
-        self.target.follow(self.online, self.target.warm(self.ema))

@@ -4,16 +4,14 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, entropy
-from pipeline.methods.method import Method
-from pipeline.nets.branch import Branch, passes
+from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.heads import Head
-from pipeline.nets.memory import Ema, ramp
+from pipeline.nets.memory import ramp
 from pipeline.nets.virtual_adversary import VirtualAdversary
 from pipeline.views.recipes import WEAK
 
 
-class VAT(Method):
+class VAT(Classifier):
     """Miyato et al. 2017, arXiv:1704.03976, equations 5 to 8, with entropy minimisation, equation 20.
 
     The network is to say of an image what it says of it changed by the worst r of length `eps`. `eps` is in units of
@@ -40,20 +38,14 @@ class VAT(Method):
         bn_update: Literal["labelled", "first", "last", "all"] = "labelled",
         ema: float = 0.999,
     ):
-        super().__init__()
-        self.online = Branch(encoder, Head([encoder.dim, classes]))
-        self.target, self.adversary = Ema(self.online), VirtualAdversary(xi, eps, iterations)
-        self.weight, self.rise, self.entropy, self.bn_update, self.ema = weight, rise, entropy, bn_update, ema
-
-    @property
-    def learned(self) -> Branch:
-        return self.target.net
+        super().__init__(encoder, classes, ema, bn_update)
+        self.adversary = VirtualAdversary(xi, eps, iterations)
+        self.weight, self.rise, self.entropy = weight, rise, entropy
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
-        on_x, on_u = passes(self.online, self.bn_update, x, u)
+        on_x, on_u = self.logits(x, u)
         moved, doubt = self.adversary.lds(self.online, u, on_u).mean(), entropy(on_u).mean()
         self.note(moved=moved, entropy=doubt)
         weight = ramp(0, self.weight, self.rise, self.t)
         yield cross_entropy(on_x, y).mean() + weight * moved + self.entropy * doubt
-        self.target.follow(self.online, self.target.warm(self.ema))
         self.adversary.turn()
