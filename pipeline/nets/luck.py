@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from pipeline.losses import everyone, own
 
-BETA, ORDER = 1 << 60, 1 << 61  # so that one seed gives each kind of draw numbers of its own
+BETA, ORDER, EACH = 1 << 29, 1 << 30, 1 << 31
+"""One seed gives each kind of draw numbers of its own; a generator of the CPU looks at the low 32 bits of a seed."""
 
 
 class Luck(nn.Module):
@@ -26,6 +29,12 @@ class Luck(nn.Module):
     def forward(self, images: Tensor, *shape: int) -> Tensor:
         draws = torch.Generator().manual_seed(int(self.seed))
         return own(torch.rand(everyone(len(images)), *shape, generator=draws)).to(images.device)
+
+    def each(self, shape: Sequence[int], *batches: Tensor) -> list[Tensor]:
+        """Uniform in [0, 1) for each image of each batch, (B, *shape), others than those of `luck(images, *shape)`."""
+        draws = torch.Generator().manual_seed(int(self.seed) ^ EACH)
+        counts = [everyone(len(batch)) for batch in batches]
+        return [own(torch.rand(count, *shape, generator=draws)).to(batches[0].device) for count in counts]
 
     def beta(self, alpha: float, *batches: Tensor) -> list[Tensor]:
         """A draw of Beta(alpha, alpha) for each image of each batch, (B,)."""
