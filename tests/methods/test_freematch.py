@@ -29,7 +29,7 @@ class Oracle:
         self.tau = self.m * self.tau + (1 - self.m) * sure.mean()
         self.p = self.m * self.p + (1 - self.m) * q.mean(0)
         self.h = self.m * self.h + (1 - self.m) * np.eye(self.k)[guess].mean(0)
-        self.kept = sure > (self.p / self.p.max() * self.tau)[guess]
+        self.kept = sure >= (self.p / self.p.max() * self.tau)[guess]
         pseudo = (self.kept * seeing.cross_entropy(batch["s"], guess)).mean()
         fair = 0.0
         if self.kept.any():
@@ -63,6 +63,15 @@ def test_at_first_the_threshold_is_that_of_guessing():
     method(**batch)
     assert method.notes["kept"] > 0.9
     assert method.tau.item() == pytest.approx(0.1), "nothing is remembered yet"
+
+
+def test_to_reach_the_threshold_is_enough():
+    method = made(m=1.0)
+    method.tau.fill_(0.5)
+    u = seeing.of([0.5, 0.5, *[0.0] * 8], [0.25, 0.25, 0.25, 0.25, *[0.0] * 6])
+    assert u.softmax(1).amax(1).tolist() == [0.5, 0.25]
+    method(**seeing.batch(1) | {"u": u})
+    assert method.notes["kept"] == 0.5
 
 
 def test_a_rare_class_has_a_lower_threshold():

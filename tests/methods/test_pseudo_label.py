@@ -18,7 +18,7 @@ def oracle(method, batch, tau):
     total, sure = 0.0, 0
     for row in on_u:
         p = softmax(row[None])[0]
-        if p.max() > tau:
+        if p.max() >= tau:
             total, sure = total - np.log(p[p.argmax()]), sure + 1
     return oracle_cross_entropy(on_x, batch["y"].numpy()).mean(), total / len(on_u), sure
 
@@ -46,9 +46,11 @@ def saying(method, on_x, on_u):
     }
 
 
-def test_an_image_exactly_at_the_threshold_does_not_count():
-    """`>` in the authors' code, unlike the `>=` of FixMatch."""
+def test_an_image_exactly_at_the_threshold_counts():
     method = task.method(ENTRY, tau=0.5)
+    method(**saying(method, torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, -1.0]])))
+    assert method.notes["kept"] == 1
+    method.tau = 0.5 + 2**-23
     method(**saying(method, torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, -1.0]])))
     assert method.notes["kept"].item() == pytest.approx(2 / 3)
 

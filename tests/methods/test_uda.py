@@ -26,7 +26,7 @@ def oracle(method, batch, tau, temperature, eta):
     supervised = oracle_cross_entropy(on_x, y)[left].sum() / max(1, left.sum())
     total = 0.0
     for weak, strong in zip(softmax(on_u), softmax(on_s), strict=True):
-        if weak.max() > tau:
+        if weak.max() >= tau:
             p = weak ** (1 / temperature) / (weak ** (1 / temperature)).sum()
             total += (p * np.log(p / strong)).sum()
     return supervised, total / len(on_u)
@@ -71,9 +71,9 @@ def test_targets_are_sharpened_and_what_is_sharpened_agrees_at_no_cost():
     torch.testing.assert_close(on_s.grad, 2 * (weak.exp() - sharp.exp()), atol=1e-5, rtol=0)
 
 
-def test_the_threshold_is_strict_and_for_what_was_not_sharpened():
+def test_to_reach_the_threshold_is_enough_before_sharpening():
     weak = of([0.5, 0.5], [0.79, 0.21], [0.85, 0.15], [0.6, 0.4])  # sharpened: .5, .965, .987, .734
-    for tau, kept in ((0.5, 0.75), (0.8, 0.25), (0.7, 0.5)):
+    for tau, kept in ((0.5, 1.0), (0.5001, 0.75), (0.8, 0.25), (0.7, 0.5)):
         assert saying(of([0.5, 0.5]), [0], weak, weak, tau=tau)[0].notes["kept"] == kept
     assert task.method(ENTRY).tau == 0.8
 

@@ -14,8 +14,8 @@ class FlexMatch(Classifier):
     """Zhang et al. 2021, arXiv:2110.08263, Algorithm 1.
 
     FixMatch with a threshold for each class: the fewer of the unlabelled images were last guessed to be of a class with
-    a confidence above `tau`, the lower it is. With `warm_up`, all are low until fewer images than are in the largest
-    class were never confident.
+    a confidence that reached `tau`, the lower it is. With `warm_up`, all are low until fewer images than are in the
+    largest class were never confident. A threshold is to be reached, as in FixMatch; in the paper, to be exceeded.
 
     Use it instead of FixMatch where labels are few and some classes are harder than others.
     """
@@ -47,8 +47,8 @@ class FlexMatch(Classifier):
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor, index: Tensor) -> Iterator[Tensor]:
         on_x, on_u, on_s = self.logits(x, u, s)
         sure, guess = on_u.detach().float().softmax(1).max(1)
-        kept = (sure > self.thresholds()[guess]).float()
+        kept = (sure >= self.thresholds()[guess]).float()
         self.note(kept=kept.mean())
         yield cross_entropy(on_x, y).mean() + self.weight * (kept * cross_entropy(on_s, guess)).mean()
         sure, guess, index = gather(sure), gather(guess), gather(index)
-        self.last[index[sure > self.tau]] = guess[sure > self.tau]
+        self.last[index[sure >= self.tau]] = guess[sure >= self.tau]

@@ -14,8 +14,9 @@ class FreeMatch(Classifier):
     """Wang et al. 2022, arXiv:2205.07246, equations 5 to 12.
 
     FixMatch without a threshold to choose: it is the running mean of the confidence, and lower for each class that is
-    predicted less than the most frequent one. `m` is the momentum of the running means. `fairness` weighs equation 11
-    with the sign that it has there; the paper takes .01 with few labels and .05 else.
+    predicted less than the most frequent one. It is to be reached, as in FixMatch; in the paper, to be exceeded. `m` is
+    the momentum of the running means. `fairness` weighs equation 11 with the sign that it has there; the paper takes
+    .01 with few labels and .05 else.
 
     Use it where labels are very few, or where no threshold is known to fit.
     """
@@ -46,7 +47,7 @@ class FreeMatch(Classifier):
         (sure, guess), every = p.max(1), gather(p)
         tau = self.tau.lerp(every.amax(1).mean(), 1 - self.m)
         means = self.means.lerp(torch.stack([every.mean(0), class_shares(every)]), 1 - self.m)
-        kept = (sure > tau * (means[0] / means[0].max())[guess]).float()
+        kept = (sure >= tau * (means[0] / means[0].max())[guess]).float()
         self.note(kept=kept.mean(), tau=tau)
         pseudo = (kept * cross_entropy(on_s, guess)).mean()
         fair = unfairness(on_s, kept, *means)

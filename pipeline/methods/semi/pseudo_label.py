@@ -14,8 +14,8 @@ from pipeline.views.recipes import WEAK
 class PseudoLabel(Classifier):
     """Lee 2013 (ICML workshop), equation 15; the threshold as in Oliver et al. 2018, arXiv:1804.09170, section 3.3.
 
-    An unlabelled image of whose class the network is surer than `tau` counts as one of that class, in the same view;
-    the mean is over all of them, sure or not. `weight` is reached after the share `rise` of the training.
+    An unlabelled image of whose class the network is at least as sure as `tau` counts as one of that class, in the same
+    view; the mean is over all of them, sure or not. `weight` is reached after the share `rise` of the training.
 
     Use it as the simplest way to learn from unlabelled images, where the classes are the same in both sets.
     """
@@ -40,7 +40,7 @@ class PseudoLabel(Classifier):
         on_x, on_u = self.logits(x, u)
         with torch.no_grad():
             confidence, pseudo = on_u.float().softmax(1).max(1)
-            kept = (confidence > self.tau).float()
+            kept = (confidence >= self.tau).float()
         on_pseudo = (kept * cross_entropy(on_u, pseudo)).mean()
         self.note(kept=kept.mean())
         yield cross_entropy(on_x, y).mean() + ramp(0, self.weight, self.rise, self.t) * on_pseudo

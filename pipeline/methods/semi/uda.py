@@ -21,8 +21,9 @@ class UDA(Classifier):
     """Xie et al. 2019, arXiv:1904.12848, equation 1, with sharpening, masking and training signal annealing.
 
     What the network says of a weak view, at `temperature`, is the target of a strong view of the same image, where the
-    confidence before sharpening is above `tau`. Training signal annealing (`tsa`) leaves out labelled images whose own
-    class the network gives more than a threshold that rises from 1 / classes to 1: early for log, late for exp.
+    confidence before sharpening reaches `tau`; in the authors' code it must exceed it. Training signal annealing
+    (`tsa`) leaves out labelled images whose own class the network gives more than a threshold that rises from
+    1 / classes to 1: early for log, late for exp.
 
     Use it instead of FixMatch where classes are hard to tell apart and a soft target says more; `tsa` exp where labels
     are so few that the network learns them by heart.
@@ -50,7 +51,7 @@ class UDA(Classifier):
         p, q = on_x.detach().float().softmax(1), on_u.detach().float().softmax(1)
         eta = 1 / self.classes + ANNEALING[self.tsa](self.t) * (1 - 1 / self.classes)
         unlearned = (p.gather(1, y[:, None])[:, 0] <= eta).float()
-        kept = (q.amax(1) > self.tau).float()
+        kept = (q.amax(1) >= self.tau).float()
         self.note(kept=kept.mean(), unlearned=unlearned.mean())
         on_labels = mean_where(unlearned, cross_entropy(on_x, y))
         yield on_labels + self.weight * (kept * divergence(sharpen(q, self.temperature), on_s)).mean()
