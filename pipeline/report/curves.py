@@ -75,8 +75,8 @@ def panels(run: Run, names: Iterable[str]) -> list[dict[str, Any]]:
     """What each stage noted, the loss first, but for the learning rate and what is drawn elsewhere."""
     found = []
     for name in names:
-        noted = {c: points for c, points in run.curves[name].items() if points and not c.startswith("val_")}
-        columns = {c: points for c, points in noted.items() if c != "lr"}
+        noted = {c: points for c, points in run.curves[name].items() if points}
+        columns = {c: points for c, points in noted.items() if c != "lr" and not c.startswith("val_")}
         title = run.models[name].title if name in run.models else name
         for column in sorted(columns, key=lambda c: c != "loss"):
             found.append({"title": title, "figure": small(column, columns[column], colour(run, name))})
