@@ -103,7 +103,7 @@ class CTAugment(nn.Module):
         super().__init__()
         self.register_buffer("rates", torch.ones(len(OPS), MOST))
         self.depth, self.decay, self.threshold, self.cutout = depth, decay, threshold, cutout
-        self.luck = (depth + 1, 5)
+        self.numbers = (depth + 1, 5)
 
     def chances(self) -> Tensor:
         """Of each bin of each op, (ops, 17), rows of sum 1."""
@@ -112,17 +112,18 @@ class CTAugment(nn.Module):
         p = p.masked_fill(p < self.threshold, 0)
         return p / p.sum(1, keepdim=True)
 
-    def draw(self, luck: Tensor, probe: bool = False) -> dict[str, Tensor]:
-        """What is random for n images, (n, turns) each. luck: n times numbers of [0, 1) of the shape `self.luck`."""
-        op, among, within, y, x = luck.unbind(2)
+    def draw(self, numbers: Tensor, probe: bool = False) -> dict[str, Tensor]:
+        """What is random for n images, (n, turns) each. numbers: uniform in [0, 1), (n, *self.numbers)."""
+        turns = self.depth + (self.cutout and not probe)
+        op, among, within, y, x = numbers[:, :turns].unbind(2)
         which, level = (op * len(OPS)).long(), within
         if not probe:
             up_to = self.chances().cumsum(1)
-            up_to = (up_to / up_to[:, -1:]).to(luck.device)  # the last chance ends at 1, which no number reaches
-            level = ((among[..., None] >= up_to[which]).sum(2) + within) / BINS.to(luck.device)[which]
-        turns = self.depth + (self.cutout and not probe)
-        which[:, self.depth :], level[:, self.depth :] = NAMES.index("cutout"), 1
-        return {name: drawn[:, :turns] for name, drawn in {"which": which, "level": level, "y": y, "x": x}.items()}
+            up_to = (up_to / up_to[:, -1:]).to(numbers.device)  # exactly 1 at the last bin that may be drawn
+            level = ((among[..., None] >= up_to[which]).sum(2) + within) / BINS.to(numbers.device)[which]
+        if turns > self.depth:
+            which[:, -1], level[:, -1] = NAMES.index("cutout"), 1
+        return {"which": which, "level": level, "y": y, "x": x}
 
     def forward(self, images: Tensor, which: Tensor, level: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """(n, C, H, W) in [0, 1], which it may overwrite."""

@@ -12,6 +12,10 @@ def seeded(number=0):
     return torch.Generator().manual_seed(number)
 
 
+def drawn_for(augment, n, generator, probe=False):
+    return augment.draw(torch.rand(n, *augment.numbers, generator=generator), probe)
+
+
 def enhanced(kind):
     return lambda image, v: kind(image).enhance(0.1 + 1.9 * v)
 
@@ -89,7 +93,7 @@ def test_cutout_is_half_the_side_at_most_and_cut_off_at_the_border():
 
 
 def test_at_first_every_level_is_as_likely_and_cutout_comes_last():
-    drawn = CTAugment().draw(20_000, seeded())
+    drawn = drawn_for(CTAugment(), 20_000, seeded())
     assert drawn["which"].shape == drawn["level"].shape == drawn["y"].shape == (20_000, 3)
     assert (drawn["which"][:, 2] == NAMES.index("cutout")).all() and (drawn["level"][:, 2] == 1).all()
     counts = drawn["which"][:, :2].flatten().bincount(minlength=19)
@@ -98,11 +102,36 @@ def test_at_first_every_level_is_as_likely_and_cutout_comes_last():
     assert levels.min() >= 0 and levels.max() < 1
     shares = (levels * 17).long().bincount(minlength=17) / len(levels)
     assert shares.min() > 0.05 and shares.max() < 0.068
-    assert CTAugment(depth=3).draw(5, seeded(), probe=True)["which"].shape == (5, 3), "a probe is not cut out"
+
+
+def test_a_probe_is_not_cut_out_and_who_wants_no_cutout_has_none():
+    cutout = NAMES.index("cutout")
+    for augment, probe in ((CTAugment(), True), (CTAugment(cutout=False), False), (CTAugment(cutout=False), True)):
+        drawn = drawn_for(augment, 2000, seeded(), probe)
+        assert drawn["which"].shape == drawn["level"].shape == (2000, 2)
+        assert (drawn["which"] == cutout).float().mean() < 0.1
+    deep = CTAugment(depth=3)
+    assert [drawn_for(deep, 5, seeded(), probe)["y"].shape for probe in (True, False)] == [(5, 3), (5, 4)]
+
+
+def test_numbers_at_the_ends_are_of_a_bin_too():
+    augment = CTAugment(cutout=False)
+    augment.rates[:, 0], augment.rates[:, 5], augment.rates[:, 16] = 0.1, 0.1, 0.1
+    last = 1 - 2**-24
+    numbers = torch.full((2, *augment.numbers), last)
+    numbers[0] = 0.0
+    numbers[:, :, 2] = 0.5
+    level = {}
+    for name, bins in (("rotate", 17), ("posterize", 8)):
+        numbers[..., 0] = (NAMES.index(name) + 0.5) / 19
+        level[name] = (augment.draw(numbers)["level"] * bins - 0.5).round().long()[:, 0].tolist()
+    assert level == {"rotate": [1, 15], "posterize": [1, 7]}
+    numbers[..., 0] = torch.tensor([0.0, last])[:, None]
+    assert augment.draw(numbers, probe=True)["which"][:, 0].tolist() == [0, 18]
 
 
 def levels_of(augment, name, n=20_000, probe=False):
-    drawn = augment.draw(n, seeded(1), probe)
+    drawn = drawn_for(augment, n, seeded(1), probe)
     which, level = drawn["which"][:, :2], drawn["level"][:, :2]
     return level[which == NAMES.index(name)]
 
@@ -165,17 +194,17 @@ def test_strengths_that_the_classifier_cannot_bear_are_left_to_probes():
     """A classifier that is lost beyond 60 % of each level."""
     augment, draws = CTAugment(), seeded(3)
     for _ in range(150):
-        probe = augment.draw(256, draws, probe=True)
+        probe = drawn_for(augment, 256, draws, probe=True)
         augment.update(probe["which"], probe["level"], (probe["level"] < 0.6).all(1).float())
     assert levels_of(augment, "shear_x").max() < 11 / 17
     assert levels_of(augment, "shear_x", probe=True).max() > 0.95
 
 
-def test_draws_are_of_the_generator_and_the_state_alone(images):
+def test_draws_are_of_the_numbers_and_the_state_alone(images):
     one, other = CTAugment(), CTAugment()
     one.rates.uniform_(generator=seeded(4))
     other.load_state_dict(one.state_dict())
-    first, second = (augment.draw(len(images), seeded(5)) for augment in (one, other))
+    first, second = (drawn_for(augment, len(images), seeded(5)) for augment in (one, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
     floats = images.float() / 255
     ours = one(floats.clone(), **first)
