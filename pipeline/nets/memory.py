@@ -87,8 +87,16 @@ def ramp(first: float, last: float, share: float, t: float) -> float:
     return first + (last - first) * t / share if t < share else last
 
 
+def sigmoid_ramp(last: float, share: float, t: float) -> float:
+    """last exp(-5 (1 - t / share)^2), and `last` from t = share on (Laine and Aila 2016, arXiv:1610.02242, appendix A).
+
+    At t = 0 it is last exp(-5), less than a hundredth.
+    """
+    return last * math.exp(-5 * (1 - t / share) ** 2) if t < share else last
+
+
 def eased(first: float, last: float, share: float, t: float) -> float:
-    """The same on half a cosine: slow at both ends."""
+    """`ramp` on half a cosine: slow at both ends."""
     return last + (first - last) * (math.cos(math.pi * t / share) + 1) / 2 if t < share else last
 
 

@@ -84,13 +84,14 @@ def test_the_teacher_normalises_by_its_batch_and_has_noise_of_its_own():
     assert method.notes["apart"] > 1e-4
 
 
-def test_the_weight_rises_over_the_first_part_of_the_training():
+def test_the_weight_rises_on_a_sigmoid_over_the_first_part_of_the_training():
     method, batch, losses = task.method(ENTRY, weight=20.0), seen(ENTRY), {}
     for t in (0.0, 0.1, 0.4, 0.9):
         method.t = t
         losses[t] = method(**batch).item()
     rises, labels = apart(method, batch), on_labels(method, batch)
-    expected = {t: labels + 20 * share * rises for t, share in ((0.0, 0), (0.1, 0.25), (0.4, 1), (0.9, 1))}
+    shares = {0.0: np.exp(-5), 0.1: np.exp(-5 * 0.75**2), 0.4: 1, 0.9: 1}
+    expected = {t: labels + 20 * share * rises for t, share in shares.items()}
     assert losses == pytest.approx(expected, rel=1e-5)
 
 

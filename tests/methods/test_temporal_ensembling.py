@@ -82,18 +82,18 @@ def test_averages_of_probabilities_are_probabilities():
     assert not method.averages.rows[~torch.isin(torch.arange(1797), batch["index"])].any()
 
 
-def test_the_weight_rises_over_the_first_part_of_the_training():
+def test_the_weight_rises_on_a_sigmoid_over_the_first_part_of_the_training():
     method, batch, losses = task.method(ENTRY, rise=0.4), seen(ENTRY), {}
     method(**batch)
     method.remember()
     batch["u"] = -batch["u"]
+    labels = oracle_cross_entropy(said(method, batch)[0], batch["y"].numpy()).mean()
     for t in (0.0, 0.1, 0.4, 0.9):
         method.t = t
-        losses[t] = method(**batch).item()
-    added = {t: loss - losses[0.0] for t, loss in losses.items()}
-    assert added[0.9] > 0.01
-    expected = {t: share * added[0.9] for t, share in ((0.0, 0), (0.1, 0.25), (0.4, 1), (0.9, 1))}
-    assert added == pytest.approx(expected, abs=1e-6)
+        losses[t] = method(**batch).item() - labels
+    assert losses[0.9] > 0.01
+    shares = {0.0: np.exp(-5), 0.1: np.exp(-5 * 0.75**2), 0.4: 1, 0.9: 1}
+    assert losses == pytest.approx({t: share * losses[0.9] for t, share in shares.items()}, abs=1e-6)
 
 
 @pytest.mark.parametrize("update, name", [("labelled", "x"), ("last", "u"), ("all", "xu")])

@@ -7,7 +7,7 @@ from torch import nn
 from pipeline.losses import unit
 from pipeline.nets.branch import Branch
 from pipeline.nets.heads import Head
-from pipeline.nets.memory import Alignment, Averages, Ema, Frozen, MemoryBank, Queue, ramp, rising
+from pipeline.nets.memory import Alignment, Averages, Ema, Frozen, MemoryBank, Queue, ramp, rising, sigmoid_ramp
 
 
 @pytest.fixture
@@ -202,3 +202,10 @@ def test_rising_momentum_starts_at_m_and_ends_at_one():
 def test_ramp_is_linear_and_then_flat():
     assert [ramp(0.04, 0.08, 0.5, t) for t in (0, 0.25, 0.5, 0.9)] == pytest.approx([0.04, 0.06, 0.08, 0.08])
     assert ramp(0.04, 0.08, 0, 0) == 0.08
+
+
+def test_the_sigmoid_ramp_is_slow_then_fast_then_flat():
+    """exp(-5), exp(-2.8125), exp(-1.25) and exp(-.3125) at quarters of the way."""
+    found = [sigmoid_ramp(100.0, 0.4, t) for t in (0, 0.1, 0.2, 0.3, 0.4, 0.9)]
+    assert found == pytest.approx([0.6738, 6.0055, 28.6505, 73.1616, 100, 100], abs=1e-4)
+    assert sigmoid_ramp(100.0, 0, 0) == 100

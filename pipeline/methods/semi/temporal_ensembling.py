@@ -6,7 +6,7 @@ from torch import Tensor
 from pipeline.losses import cross_entropy, gather, squared_difference
 from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.memory import Averages, ramp
+from pipeline.nets.memory import Averages, sigmoid_ramp
 from pipeline.views.recipes import WEAK
 
 
@@ -15,7 +15,7 @@ class TemporalEnsembling(Classifier):
 
     The network is to say of an image what it has said of it so far, on average: of each earlier time `alpha` is left.
     An image that is seen for the first time has no target. The paper's factor M / N is in both of its terms, so that
-    `weight` has none here; it is reached after the share `rise` of the training, along a line.
+    `weight` has none here; it is reached after the share `rise` of the training, on the paper's exp(-5 (1 - t)^2).
 
     Use it where the Pi model is right and a second pass too slow; it sees every image a few dozen times.
     """
@@ -43,5 +43,5 @@ class TemporalEnsembling(Classifier):
         p, seen = on_u.float().softmax(1), (self.averages.counts[index] > 0).float()
         apart = (seen * squared_difference(p, self.averages.means(index, self.alpha))).mean()
         self.note(apart=apart, seen=seen.mean())
-        yield cross_entropy(on_x, y).mean() + ramp(0, self.weight, self.rise, self.t) * apart
+        yield cross_entropy(on_x, y).mean() + sigmoid_ramp(self.weight, self.rise, self.t) * apart
         self.averages.update(gather(index), gather(p), self.alpha)
