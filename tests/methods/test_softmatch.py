@@ -24,10 +24,10 @@ class Oracle:
     def loss(self, batch):
         p = seeing.softmax(batch["u"])
         self.p = self.m * self.p + (1 - self.m) * p.mean(0)
+        self.mean = self.m * self.mean + (1 - self.m) * p.max(1).mean()
+        self.variance = self.m * self.variance + (1 - self.m) * p.max(1).var(ddof=1)
         aligned = p * (1 / len(self.p)) / self.p
         sure = (aligned / aligned.sum(1, keepdims=True)).max(1)
-        self.mean = self.m * self.mean + (1 - self.m) * sure.mean()
-        self.variance = self.m * self.variance + (1 - self.m) * sure.var(ddof=1)
         narrow = self.variance / self.sigmas**2
         self.weights = np.where(sure < self.mean, np.exp(-((sure - self.mean) ** 2) / (2 * narrow)), 1)
         pseudo = (self.weights * seeing.cross_entropy(batch["s"], p.argmax(1))).mean()
@@ -77,6 +77,16 @@ def test_alignment_makes_a_rare_class_surer_and_never_another_label():
     labelled = seeing.cross_entropy(batch["x"], batch["y"].numpy()).mean()
     assert method(**batch).item() == pytest.approx(labelled, rel=1e-5)
     assert method.notes["kept"] == 1
+
+
+def test_the_running_confidence_is_that_before_alignment():
+    """Equation 6 and Algorithm 1; USB's code takes that after it."""
+    method = made(m=0.0)
+    method.p.copy_(torch.tensor([0.28, 0.02, *[0.0875] * 8]))
+    u = seeing.guesses([0.4, 0.8], [0, 1])
+    method(**seeing.batch(1) | {"u": u, "s": u})
+    method.remember()
+    assert method.confidence.tolist() == pytest.approx([0.6, 0.08])
 
 
 def test_classes_alike_are_not_changed_by_alignment():

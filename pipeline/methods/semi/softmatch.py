@@ -11,11 +11,12 @@ from pipeline.views.recipes import FIXMATCH, WEAK
 
 
 class SoftMatch(Classifier):
-    """Chen et al. 2023, arXiv:2301.10921, section 3 and Algorithm 1.
+    """Chen et al. 2023, arXiv:2301.10921, equations 5 to 9 and Algorithm 1.
 
     FixMatch with a weight in the place of its threshold: 1 from the running mean of the confidence upwards, and below
-    it the slope of a Gaussian whose deviation is the running one over `sigmas`. For the weight, not for the label,
-    predictions are divided by their running mean, so that rare classes count as well. `m`: momentum of the means.
+    it the slope of a Gaussian whose deviation is the running one over `sigmas`. Where a confidence is weighed, but not
+    where it is averaged or makes a label, predictions are divided by their running mean, so that rare classes count as
+    well. `m`: momentum of the means.
 
     Use it where a threshold would leave out too many images, as with few labels or many classes.
     """
@@ -43,13 +44,13 @@ class SoftMatch(Classifier):
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor) -> Iterator[Tensor]:
         on_x, on_u, on_s = self.logits(x, u, s)
         p = on_u.detach().float().softmax(1)
-        mean_p = self.p.lerp(gather(p).mean(0), 1 - self.m)
-        aligned = p / mean_p.clamp_min(1e-8)
-        sure = aligned.amax(1) / aligned.sum(1)
-        every = gather(sure)
-        now = torch.stack([every.mean(), every.var(correction=min(1, len(every) - 1))])
+        every = gather(p)
+        sure, mean_p = every.amax(1), self.p.lerp(every.mean(0), 1 - self.m)
+        now = torch.stack([sure.mean(), sure.var(correction=min(1, len(sure) - 1))])
         mean, variance = confidence = self.confidence.lerp(now, 1 - self.m)
-        weights = (-(self.sigmas * (mean - sure).clamp_min(0)).square() / (2 * variance)).exp()
+        aligned = p / mean_p.clamp_min(1e-8)
+        below = (mean - aligned.amax(1) / aligned.sum(1)).clamp_min(0)
+        weights = (-(self.sigmas * below).square() / (2 * variance)).exp()
         self.note(kept=weights.mean(), mean=mean, deviation=variance.sqrt())
         pseudo = (weights * cross_entropy(on_s, p.argmax(1))).mean()
         yield cross_entropy(on_x, y).mean() + self.weight * pseudo
