@@ -42,14 +42,18 @@ def references(params: Params) -> Iterator[Finding]:
     yield from _one_of(("finetune", "from"), params.finetune.start, ["scratch", *runs])
     yield from _method(("finetune",), params.finetune, params.finetune.method, "semi")
     made = ["finetune", "baseline"]
+    methods = {each.method for each in params.rounds.values()}
     for name, each in params.rounds.items():
         here = ("rounds", name)
         yield from _one_of((*here, "teacher"), each.teacher, made)
         yield from _one_of((*here, "from"), each.start, ["scratch", *runs, *made])
         both = params.round_distill(name)
-        for loc, message in _method((*here, "distill"), both, each.method, "distill", (*here, "method")):
-            own = len(loc) < 5 or loc[4] in getattr(each.distill, loc[3])  # otherwise the common section says it
-            yield loc if own else loc[2:], message
+        for loc, message in _method((*here, "distill"), both, each.method, "semi", (*here, "method")):
+            if len(loc) < 5 or loc[4] in getattr(each.distill, loc[3]):
+                yield loc, message
+            else:  # the common section says it
+                whose = f" (for {each.method}, round {name}): give it to the rounds that have it, each in its `distill`"
+                yield loc[2:], message + whose * (len(methods) > 1)
         made.append(f"student-{name}")
     yield from _one_of(("final",), params.final, made)
     if params.data.labels_per_class and params.data.label_fraction:
@@ -76,6 +80,9 @@ def _method(here: Loc, stage: Training, name: str, family: str, named: Loc | Non
         entry = catalogue.find(name, family)
     except ParamsError as error:
         yield named or (*here, "method"), str(error)
+        return
+    if entry.columns and here[0] != "rounds":
+        yield (*here, "method"), f"{name!r} learns what a teacher says, which only a round has; choose another method"
         return
     try:
         knobs_model(entry).model_validate(stage.knobs)

@@ -136,7 +136,7 @@ class Finetune(Training):
     start: str = Field(default="scratch", alias="from")
     """`scratch`, or the pretraining run that is fine-tuned."""
     method: str = "supervised"
-    """A method of the family `semi`."""
+    """A method of the family `semi` that needs no teacher."""
     layer: Annotated[int, Field(ge=0)] = 0
     """Layers of the pretrained projection head that are kept below the classifier (SimCLRv2, arXiv:2006.10029)."""
     frozen: bool = False
@@ -160,7 +160,7 @@ class Select(Section):
     threshold: Share = 0.3
     """Least confidence of the teacher."""
     quota: Count | None = None
-    """Images per class: above it the surest are kept, below it each counts more than once. None keeps all."""
+    """Images per class: above it the surest are kept, below it `noisy_student` sees each more than once. None: all."""
 
 
 class Distill(Training):
@@ -178,7 +178,7 @@ class Round(Section):
     start: str = Field(default="scratch", alias="from")
     """Where the student's encoder starts: `scratch`, a pretraining run, or a model made before this round."""
     method: str = "noisy_student"
-    """A method of the family `distill`."""
+    """A method of the family `semi`. One that needs no teacher has the chosen images among its labelled ones."""
     label: Label = Label()
     """What this round changes in the common `label`."""
     distill: Distill = Distill()

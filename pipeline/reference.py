@@ -18,7 +18,11 @@ from pipeline.check import knobs_model
 ROOT = Path(__file__).parents[1]
 
 Schema = dict[str, Any]
-FAMILY_OF = {"Pretrain": "pretext", "Finetune": "semi", "Round": "distill"}
+METHODS = {
+    "Pretrain": [e for e in catalogue.entries() if e.family == "pretext"],
+    "Finetune": [e for e in catalogue.entries() if e.family == "semi" and not e.columns],
+    "Round": [e for e in catalogue.entries() if e.family == "semi"],
+}
 PLACE: dict[type[BaseModel], str] = {  # where each model stands in params.yaml, in the order of the page
     params.Params: "the top",
     params.Data: "data",
@@ -36,8 +40,8 @@ PLACE: dict[type[BaseModel], str] = {  # where each model stands in params.yaml,
 }
 ABOUT = {
     "pretext": "Self-supervised: unlabelled images alone (`pretrain`).",
-    "semi": "Labelled images, with or without unlabelled ones (`finetune`).",
-    "distill": "Labelled images, and unlabelled ones that a teacher has looked at (`rounds`).",
+    "semi": "Labelled images, with or without unlabelled ones (`finetune`, `rounds`); those that ask the sidecars for\n"
+    "a teacher are for `rounds` alone.",
 }
 INTRODUCTION = """# params.yaml
 
@@ -59,24 +63,32 @@ def pages() -> dict[str, str]:
 
 
 def schema() -> Schema:
-    """JSON schema of params.yaml, for editors: the methods of each family, the knobs of the one that is named."""
+    """JSON schema of params.yaml, for editors: the methods of each section, the knobs of the one that is named."""
     page = params.Params.model_json_schema()
-    for model, family in FAMILY_OF.items():
-        section, of_family = page["$defs"][model], [e for e in catalogue.entries() if e.family == family]
-        method = section["properties"]["method"]
-        method["enum"] = [entry.name for entry in of_family]
-        section["allOf"] = [_of(entry, method["default"]) for entry in of_family]
+    page["$defs"] |= {entry.name: _of(entry) for entry in catalogue.entries()}
+    for model, methods in METHODS.items():
+        properties = page["$defs"][model]["properties"]
+        properties["method"]["enum"] = [entry.name for entry in methods]
+        page["$defs"][model]["allOf"] = [_rule(entry.name, properties) for entry in methods]
     return page
 
 
-def _of(entry: catalogue.Entry, default: str) -> Schema:
-    """If this method is named, or none while it is the default: its knobs and views, and no others."""
+def _rule(name: str, properties: Schema) -> Schema:
+    """If this method is named, or none while it is the default: its knobs and views; a round has them in `distill`."""
+    named = {
+        "properties": {"method": {"const": name}},
+        "required": ["method"] * (name != properties["method"]["default"]),
+    }
+    has = {"$ref": f"#/$defs/{name}"}
+    return {"if": named, "then": has if "knobs" in properties else {"properties": {"distill": has}}}
+
+
+def _of(entry: catalogue.Entry) -> Schema:
+    """The method's knobs and views, and no others."""
     knobs = knobs_model(entry).model_json_schema() | {"description": f"{entry.paper} {entry.summary}"}
     recipes = (entry.labelled | entry.unlabelled).items()
     views = {view: {"type": "string", "description": f"instead of {recipe}"} for view, recipe in recipes}
-    has = {"properties": {"knobs": knobs, "views": {"properties": views, "additionalProperties": False}}}
-    named = {"properties": {"method": {"const": entry.name}}, "required": ["method"] * (entry.name != default)}
-    return {"if": named, "then": {"properties": {"distill": has}} if entry.family == "distill" else has}
+    return {"properties": {"knobs": knobs, "views": {"properties": views, "additionalProperties": False}}}
 
 
 def params_page() -> str:

@@ -10,7 +10,7 @@ def audit(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typer
     """
     p = read(params, sets)
 
-    from pipeline import files
+    from pipeline import catalogue, files
     from pipeline.data.shards import ShardSet
     from pipeline.label.audit import audit, write_audit
     from pipeline.label.labels import Labels
@@ -19,9 +19,11 @@ def audit(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typer
     shards, previous = ShardSet.open(ROOT / "shards" / "unlabelled"), None
     truth, classes = files.read_json(ROOT / "truth" / "unlabelled.json")["labels"], shards.manifest.classes
     with files.publish(ROOT / "audits") as folder:
-        for name in p.rounds:
+        for name, each in p.rounds.items():
             labels = Labels.open(ROOT / "labels" / name, shards)
             rules = p.round_distill(name).select
             selection = select(labels.confidence(), labels.guess(), shards.keys, rules, p.seed, len(classes))
+            if not catalogue.find(each.method, "semi").columns:
+                selection = selection.once()
             write_audit(folder / name, audit(labels, shards, selection, truth, previous, classes))
             previous = labels

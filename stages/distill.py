@@ -12,7 +12,7 @@ def distill(
     sets: Sets = [],  # noqa: B006 - Typer reads it, nobody writes it
     params: File = PARAMS,
 ) -> None:
-    """Train the student of a round on the labels and the chosen pseudo-labels, under noise.
+    """Train the student of a round on the labels and the chosen pseudo-labels.
 
     ssl-pipe distill 1 -S distill.select.threshold=0.8
     """
@@ -32,12 +32,14 @@ def distill(
     selection = select(labels.confidence(), labels.guess(), shards.keys, training.select, p.seed, classes)
     task = Task(
         name=f"student-{round}",
-        entry=catalogue.find(chosen.method, "distill"),
+        entry=catalogue.find(chosen.method, "semi"),
         training=training,
         start=chosen.start,
-        rows=selection.rows.repeat_interleave(selection.weights),
-        columns={"teacher": labels.logits},
         defines={"labels": files.sha256(summary)},
         teacher_size=files.read_json(summary)["teacher_parameters"],
     )
+    if task.entry.columns:
+        task.rows, task.columns = selection.rows.repeat_interleave(selection.weights), {"teacher": labels.logits}
+    else:
+        task.pseudo = selection.pseudo(labels.guess())
     run(task, p, ROOT)

@@ -184,13 +184,15 @@ def shards(folder: Path, size: int = 8, seed: int = 0) -> None:
     draw = np.random.default_rng(seed)
     shape = {"size": size, "channels": 1, "classes": list("abcd"), "mean": [0.5], "std": [0.3]}
     looks = draw.integers(0, 200, (4, size, size))
+    labelled: list[tuple[str, bytes, int]] = []
     for split, count in {"labelled": 24, "unlabelled": 60, "val": 20}.items():
-        samples = []
-        for i in range(count):
+        samples = labelled.copy() if split == "unlabelled" else []
+        for i in range(len(samples), count):
             png = io.BytesIO()
             noisy = looks[i % 4] + draw.integers(0, 55, (size, size))
             Image.fromarray(noisy.astype(np.uint8)).save(png, "PNG")
             samples.append((f"{split}-{i:03d}", png.getvalue(), i % 4))
+        labelled = labelled or samples
         write_split(folder / split, split, samples, per_shard=25, **shape)
 
 

@@ -46,7 +46,13 @@ def file(tmp_path):
         ("method: supervised", "method: simclr", [
             f"params.yaml:10: finetune.method: 'simclr' is no method of the family semi; choose one of {SEMI}"]),
         ("from: one, method: noisy_student", "from: one, method: nosy", [
-            "params.yaml:15: rounds.1.method: 'nosy' is no method of the family distill; choose one of noisy_student"]),
+            f"params.yaml:15: rounds.1.method: 'nosy' is no method of the family semi; choose one of {SEMI}"]),
+        ("method: supervised", "method: noisy_student", [
+            "params.yaml:10: finetune.method: 'noisy_student' learns what a teacher says, which only a round has"]),
+        ("from: one, method: noisy_student", "from: one, method: boss, distill: {views: {v: flip}}", [
+            "params.yaml:15: rounds.1.distill.views.v: unknown key; known here: x, u, s"]),
+        ("from: one, method: noisy_student", "from: one, method: boss, distill: {knobs: {balance: 5}}", [
+            "params.yaml:15: rounds.1.distill.knobs.balance: Input should be 0, 1, 2, 3 or 4 (got 5)"]),
         ("tau: 0.2", "tua: 0.2", ["params.yaml:7: pretrain.two.knobs.tua: unknown key; did you mean 'tau'?"]),
         ("tau: 0.2", "tau: cold", ["params.yaml:7: pretrain.two.knobs.tau: Input should be a valid number (got 'cold')"]),
         ("tau: 0.2", "dim: 1.5", ["params.yaml:7: pretrain.two.knobs.dim: Input should be a valid integer"]),
@@ -75,6 +81,17 @@ def test_references(file, old, new, findings):
 def test_the_common_section_is_blamed_once_for_all_rounds(file):
     findings = said(file, changed("steps: 20", "views: {z: flip}"))
     assert findings == ["params.yaml:12: distill.views.z: unknown key; known here: x, u"]
+
+
+def test_what_only_some_rounds_have_is_no_part_of_the_common_section(file):
+    """A round learns by any method for labelled and unlabelled images; a knob of the other rounds is theirs to say."""
+    boss = changed("from: one, method: noisy_student", "from: one, method: boss")
+    assert said(file, boss) == []
+    assert said(file, changed("{ema: 0.9}", "{ema: 0.9, smoothing: 0.0}", boss)) == [
+        "params.yaml:13: distill.knobs.smoothing: unknown key; known here: balance, tau, delta, weight, bn_update, ema "
+        "(for boss, round 1): give it to the rounds that have it, each in its `distill`"
+    ]
+    assert said(file, changed("labels: hard", "labels: hard, smoothing: 0.0", boss)) == []
 
 
 def test_a_self_training_chain_may_branch(file):

@@ -32,9 +32,7 @@ class Inputs:
     `images`: the unlabelled ones. `pseudo`: classes that a teacher gave some of them, -1 of all others: (count,).
     """
 
-    def __init__(
-        self, root: Path, memory: float, device: torch.device, images: str, pseudo: Tensor | None = None
-    ):
+    def __init__(self, root: Path, memory: float, device: torch.device, images: str, pseudo: Tensor | None = None):
         self.pseudo = pseudo
         folders = dict(zip(SPLITS, ("labelled", images, "val"), strict=True))
         self.sets = {split: ShardSet.open(root / "shards" / folder) for split, folder in folders.items()}
@@ -108,6 +106,9 @@ class Inputs:
         """A split, the rows of it that have a class, and the classes of all its rows."""
         if self.pseudo is None:
             return "labelled", None, self.labels("labelled")
+        where = self.sets["unlabelled"]
+        if missing := set(self.sets["labelled"].keys).difference(where.keys):
+            raise BadData(f"{where.folder}: the labelled image {min(missing)!r} is not among them; prepare again")
         labels = self.known()
         return "unlabelled", (labels >= 0).nonzero().flatten(), labels
 

@@ -3,10 +3,11 @@
 import csv
 import json
 import shutil
+from functools import partial
 
 import pytest
 
-from tests.harness import STEPS, stage
+from tests.harness import STEPS, at_step, die, stage
 
 SMALLER = ("distill.encoder={name: tiny, args: {width: 2}}", "rounds.1.from=scratch")
 
@@ -17,6 +18,16 @@ def test_a_student_smaller_than_its_teacher_is_warned_of(forks, world):
         child = forks.start(stage, here.folder, "student-1", *sets)
         assert forks.wait(child) == 0, child.said
         assert ("warning: student-1 has" in child.said) == warned
+
+
+def test_a_round_of_another_method_goes_on_after_a_kill(forks, world):
+    """With pseudo-labels among the labels: the bytes of a run that nobody disturbed."""
+    whole, here = world("student-1"), world("student-1")
+    command = stage, here.folder, "student-1", "rounds.1.method=boss", "distill.select.quota=5"
+    forks.call(*(whole.folder if word is here.folder else word for word in command))
+    assert forks.run(*command, hooks=[partial(at_step, STEPS - 1, die)]) == -9
+    assert forks.run(*command, hooks=[partial(at_step, STEPS - 2, die)]) == 0, "it does not begin again"
+    assert here.digests("student-1") == whole.digests("student-1") and here.litter() == []
 
 
 def test_what_a_stage_leaves(forks, world):

@@ -39,7 +39,11 @@ class Project:
         for section in ("pretrain__simclr", "finetune", "distill"):
             made.set(**{f"{section}__steps": 2, f"{section}__monitors": 1})
         made.set(pretrain__simclr__batch=16, finetune__batch=8, distill__batch=8, distill__ratio=1)
-        made.set(encoder={"name": "tiny", "args": {"width": 4}}, distill__select={"threshold": 0.0})
+        made.set(
+            encoder={"name": "tiny", "args": {"width": 4}},
+            distill__select={"threshold": 0.0},
+            distill__knobs={"ema": 0.9},
+        )
         made.commit()
         return made
 

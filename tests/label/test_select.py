@@ -100,6 +100,15 @@ def test_over_full_classes_are_thinned_among_the_surest():
     assert (confidence[selection.rows] >= torch.tensor(0.9)).all()
 
 
+def test_a_method_without_a_teacher_takes_each_image_once():
+    guess = torch.tensor([0, 1, 0, 1, 1])
+    selection = select(torch.tensor([0.9, 0.5, 0.2, 0.7, 0.6]), guess, keys_of(5), Select(threshold=0.6, quota=8), 0, 2)
+    assert selection.weights.tolist() == [8, 4, 4]
+    once = selection.once()
+    assert once.rows.tolist() == [0, 3, 4] and once.weights.tolist() == [1, 1, 1]
+    assert once.pseudo(guess).tolist() == [0, -1, -1, 1, 1] and guess.tolist() == [0, 1, 0, 1, 1]
+
+
 def test_a_class_nobody_guessed_has_nothing():
     selection = select(torch.ones(3), torch.zeros(3).long(), keys_of(3), Select(threshold=0.4, quota=3), 0, 2)
     assert selection.thresholds == [1.0, 0.4] and selection.rows.tolist() == [0, 1, 2]

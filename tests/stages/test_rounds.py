@@ -1,0 +1,74 @@
+"""Self-training: a student that learns as the first teacher did, with pseudo-labels among its labels."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.data.shards import ShardSet
+from pipeline.engine import run as engine
+from pipeline.label.labels import Labels
+from pipeline.label.select import select
+from pipeline.params import Select
+from stages import audit, distill, finetune, label, prepare, scratch
+
+PARAMS = """\
+seed: 3
+data: {source: digits, size: 8, channels: 1, labels_per_class: 4}
+encoder: {name: tiny, args: {width: 4}}
+finetune: {method: boss, steps: 10, batch: 20, monitors: 1, knobs: {tau: 0.6, ema: 0.9}}
+distill: {steps: 10, batch: 20, monitors: 1, select: {threshold: 0.0, quota: 60}}
+rounds:
+  "1": {teacher: finetune, method: boss, distill: {knobs: {balance: 0}}}
+  "2": {teacher: student-1, method: boss}
+runtime: {device: cpu}
+"""
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The batches that each model learned from."""
+    found, original = {}, engine.fit
+
+    def fit(method, batches, *arguments, **more):
+        found[len(found)] = batches
+        return original(method, batches, *arguments, **more)
+
+    monkeypatch.setattr(engine, "fit", fit)
+    return found
+
+
+@pytest.mark.slow
+def test_a_round_learns_from_the_labels_and_the_chosen_pseudo_labels(tmp_path, monkeypatch, seen):
+    """By what the sidecars say: of each class the surest, each once; a labelled image keeps its label."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(PARAMS)
+    common = [], Path("params.yaml")
+    prepare.prepare(None, *common)
+    scratch.scratch(*common)
+    finetune.finetune(False, *common)
+    for name in ("1", "2"):
+        label.label(name, *common)
+        distill.distill(name, *common)
+    audit.audit(*common)
+
+    labelled, unlabelled = (ShardSet.open(Path("data/shards") / split) for split in ("labelled", "unlabelled"))
+    own = dict(zip(labelled.keys, labelled.labels.tolist(), strict=True))
+    for number, name in enumerate(("1", "2"), 1):
+        labels = Labels.open(Path("data/labels") / name, unlabelled)
+        said = dict(zip(unlabelled.keys, labels.guess().tolist(), strict=True))
+        chosen = select(labels.confidence(), labels.guess(), unlabelled.keys, Select(threshold=0, quota=60), 3, 10).rows
+        stream = seen[number].streams["labelled"]
+        learned = {unlabelled.keys[row]: int(stream.columns["y"](torch.tensor([row]))) for row in stream.rows.tolist()}
+        assert len(learned) == len(stream.rows), "no image twice"
+        assert len(own) == 40 and learned.items() >= own.items(), "whatever the teacher says of them"
+        assert any(said[key] != y for key, y in own.items()), "or it would not show"
+        assert learned == {unlabelled.keys[row]: said[unlabelled.keys[row]] for row in chosen.tolist()} | own
+        assert len(learned) > 140
+        assert {y for n in range(10) for y in seen[number].at(n)["y"].tolist()} == set(learned.values())
+        assert torch.equal(seen[number].streams["unlabelled"].rows, torch.arange(len(unlabelled))), "all, each once"
+        about = json.loads(Path(f"data/models/student-{name}/model.json").read_text())
+        assert (about["method"], about["labels"], about["kind"]) == ("boss", 40, "classifier")
+        selected = json.loads(Path(f"data/audits/{name}/audit.json").read_text())["selected"]
+        assert selected["weight"] == selected["n"] == len(chosen), "the audit counts each once, too"
