@@ -23,7 +23,7 @@ def remembering(n):
 
 @pytest.mark.parametrize("n", (2, 3, 17))
 def test_the_loss_counts_each_image_once_by_certainty_and_class(n):
-    """Equation 10, over the number of labelled images."""
+    """Over the number of labelled images."""
     method, batch = remembering(n), seeing.batch(n)
     del batch["s"]
     index, spread = torch.randperm(1797)[: 2 * n], method.propagated
@@ -60,6 +60,18 @@ def test_then_they_spread_over_the_features_of_the_network_as_it_is_used():
     assert torch.equal(labels[:200], truth[:200]) and (certain[:200] == 1).all()
     sure = certain[200:] > certain[200:].median()
     assert (labels == truth)[200:][sure].float().mean() > (labels == truth)[200:][~sure].float().mean()
+
+
+def test_the_knobs_reach_the_graph():
+    knobs = {"k": 99, "gamma": 1.0, "alpha": 0.9, "clip": False, "iterations": 2}
+    features, known = torch.randn(100, 4), torch.full((100,), -1)
+    known[:10] = torch.arange(10)
+    method = ENTRY.load()(task.encoder(), classes=10, known=known, **knobs)
+    method.propagated.spread(features)
+    assert torch.equal(method.propagated.certain, propagate(features, known, 10, **knobs)[1])
+    for knob, default in {"k": 50, "gamma": 3.0, "alpha": 0.99, "clip": True, "iterations": 1000}.items():
+        other = propagate(features, known, 10, **knobs | {knob: default})[1]
+        assert not torch.equal(method.propagated.certain, other), knob
 
 
 def test_it_knows_the_labels_of_labelled_images_alone():

@@ -15,7 +15,8 @@ class LabelPropagation(Classifier):
 
     After `alone`, the share of the steps that see labels only, each epoch begins with a graph of the `k` nearest
     neighbours in features; the labels spread over it to all images (`gamma`: similarities to that power, `alpha`: how
-    far), and count as much as they are certain, rare classes more than frequent ones.
+    far), and count as much as they are certain, rare classes more than frequent ones. `clip`: similarities below 0 are
+    0; `iterations`: of conjugate gradients, at most. The authors' code has no clipping and stops after 20.
 
     Use it where the features are good already, as after pretraining, and images of one class lie together.
     """
@@ -32,11 +33,13 @@ class LabelPropagation(Classifier):
         k: int = 50,
         gamma: float = 3.0,
         alpha: float = 0.99,
+        clip: bool = True,
+        iterations: int = 1000,
         bn_update: Literal["labelled", "first", "last", "all"] = "all",
         ema: float = 0.999,
     ):
         super().__init__(encoder, classes, ema, bn_update)
-        self.propagated = Propagated(known, classes, k, gamma, alpha)
+        self.propagated = Propagated(known, classes, k=k, gamma=gamma, alpha=alpha, clip=clip, iterations=iterations)
         self.alone = alone
 
     def before_epoch(self, embed: Callable[[nn.Module], Tensor]) -> Iterable[nn.Parameter]:
