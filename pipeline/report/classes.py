@@ -12,13 +12,18 @@ from pipeline.report.run import Model
 from pipeline.report.svg import drawing, tag, text, ticks
 
 NUMBERED, DRAWN, LISTED = 20, 100, 40  # classes up to which cells hold numbers, a matrix is drawn, rows are drawn
+MISTAKES = 2000  # pairs of classes: a matrix of 100 classes may hold 9,900
 
 
 def matrix(model: Model, classes: list[str]) -> Markup | None:
-    """Share of each actual class (row) that was called each class (column); None above 100 classes."""
+    """Share of each actual class (row) that was called each class (column); None above 100 classes.
+
+    Of more than 2,000 kinds of mistakes the most frequent.
+    """
     if len(classes) > DRAWN:
         return None
-    counts, totals = Counter(model.pairs), Counter(actual for actual, _ in model.pairs)
+    totals = Counter(actual for actual, _ in model.pairs)
+    counts = Counter(dict(mistakes(model)[:MISTAKES])) + Counter(pair for pair in model.pairs if pair[0] == pair[1])
     cell = max(5, min(40, 440 // len(classes)))
     named = cell >= 11
     left = (14 + min(12, max(map(len, classes))) * 7 + 20) if named else 24
@@ -38,7 +43,7 @@ def matrix(model: Model, classes: list[str]) -> Markup | None:
                 continue
             share = n / totals[actual]
             kind = "right" if r == c else "wrong"
-            about = f"{actual} called {predicted}: {n} of {totals[actual]} ({percent(share)} %)"
+            about = f"{clip(actual, 40)} called {clip(predicted, 40)}: {n} of {totals[actual]} ({percent(share)} %)"
             depth = f"{0.14 + 0.86 * (share if r == c else min(1, 3 * share)):.2f}"
             x = left + c * cell
             box = {"x": x + 0.5, "y": y + 0.5, "width": cell - 1, "height": cell - 1}
@@ -54,18 +59,28 @@ def matrix(model: Model, classes: list[str]) -> Markup | None:
     return drawing(left + side + 8, top + side + 28, label, parts)
 
 
+def mistakes(model: Model) -> list[tuple[tuple[str, str], int]]:
+    """((actual, predicted class), images), the most frequent first."""
+    wrong = Counter(pair for pair in model.pairs if pair[0] != pair[1])
+    return sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
+
+
+def left_out(model: Model) -> int:
+    """How many kinds of mistakes a matrix has no cell for."""
+    return max(0, len(mistakes(model)) - MISTAKES)
+
+
 def confusions(model: Model, most: int = 8) -> list[dict[str, Any]]:
     """The pairs that are mistaken most often."""
     totals = Counter(actual for actual, _ in model.pairs)
-    wrong = Counter(pair for pair in model.pairs if pair[0] != pair[1])
-    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:most]
-    return [{"actual": a, "predicted": p, "n": n, "share": n / totals[a]} for (a, p), n in ranked]
+    return [{"actual": a, "predicted": p, "n": n, "share": n / totals[a]} for (a, p), n in mistakes(model)[:most]]
 
 
-def dumbbells(before: Model, after: Model) -> tuple[Markup, int]:
-    """Accuracy of each class, from one model to another, and how many are drawn: of more than 40 the weakest."""
+def dumbbells(before: Model, after: Model) -> tuple[Markup, int, int]:
+    """Accuracy of each class, from one model to another, and how many of how many are drawn: of over 40 the weakest."""
     old = {row["class"]: row["accuracy"] for row in before.per_class}
     rows = [row for row in after.per_class if row["accuracy"] is not None and old.get(row["class"]) is not None]
+    tested = len(rows)
     if len(rows) > LISTED:
         rows = sorted(rows, key=lambda row: row["accuracy"])[:LISTED]
     left, width, step = 24 + 7 * min(16, max((len(r["class"]) for r in rows), default=1)), 440, 24
@@ -96,4 +111,4 @@ def dumbbells(before: Model, after: Model) -> tuple[Markup, int]:
     label = f"Accuracy per class, {before.title} to {after.title}: " + ", ".join(
         f"{r['class']} {percent(old[r['class']], 0)} to {percent(r['accuracy'], 0)} %" for r in rows
     )
-    return drawing(width, height, label, parts), len(rows)
+    return drawing(width, height, label, parts), len(rows), tested

@@ -9,10 +9,15 @@ from typing import Any
 from pipeline.errors import BadData
 from pipeline.report.run import Run
 
+ROOM = 900_000  # bytes of the sheets in the page, in all: of small images dozens, of photographs at least four
+
 
 def sheets(run: Run, root: Path) -> list[dict[str, Any]]:
-    """The sheet of each pretraining run that has one, and for each of its lines the class and how many share it."""
-    found = []
+    """The sheet of each pretraining run that has one, and for each of its lines the class and how many share it.
+
+    `source` is None where the sheets before it left no room.
+    """
+    found, room = [], ROOM
     for name, rows in run.neighbours.items():
         picture = root / "scores" / name / "neighbours.png"
         lines: dict[str, dict[str, Any]] = {}
@@ -27,12 +32,14 @@ def sheets(run: Run, root: Path) -> list[dict[str, Any]]:
             continue
         data = picture.read_bytes()
         width, height = (int.from_bytes(data[place : place + 4], "big") for place in (16, 20))
+        fits = len(data) <= room
+        room -= len(data) if fits else 0
         found.append(
             {
                 "name": name,
                 "metrics": run.probes[name],
                 "lines": list(lines.values()),
-                "source": f"data:image/png;base64,{base64.b64encode(data).decode()}",
+                "source": f"data:image/png;base64,{base64.b64encode(data).decode()}" if fits else None,
                 "width": width,
                 "height": height,
             }

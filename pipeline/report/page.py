@@ -63,7 +63,7 @@ def markdown(root: Path, params: Params) -> str:
 
 def _context(run: Run, root: Path) -> dict[str, Any]:
     final = run.final
-    dumbbell, shown = classes.dumbbells(run.baseline, final)
+    dumbbell, shown, tested = classes.dumbbells(run.baseline, final)
     return {
         "run": run,
         "final": final,
@@ -89,8 +89,9 @@ def _context(run: Run, root: Path) -> dict[str, Any]:
             for name, model in run.models.items()
         ],
         "matrix": classes.matrix(final, run.classes),
+        "left_out": classes.left_out(final),
         "confusions": classes.confusions(final),
-        "dumbbell": {"figure": dumbbell, "shown": shown, "of": len(run.classes)},
+        "dumbbell": {"figure": dumbbell, "shown": shown, "of": tested},
         "convergence": convergence.by_class(run),
         "rounds": _rounds(run, root),
         "yaml": _yaml(run.params),
@@ -116,7 +117,7 @@ def _rounds(run: Run, root: Path) -> list[dict[str, Any]]:
                 "balance": balance,
                 "shown": shown,
                 "diagram": calibration.diagram(audit["reliability"], title, "accent") if audit["truth"] else None,
-                "galleries": pictures.galleries(audit, shards),
+                "galleries": pictures.galleries(audit, shards, len(run.audits)),
             }
         )
     return found

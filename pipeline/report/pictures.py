@@ -9,12 +9,8 @@ from typing import Any
 from pipeline.data.shards import ShardSet
 from pipeline.errors import BadData
 
-TINY, THUMB, SHOWN, MOST = (
-    48,
-    96,
-    72,
-    12,
-)  # side up to which an image stays exact; of a thumbnail; on the page; how many
+TINY, THUMB, SHOWN = 48, 96, 72  # side up to which an image stays exact; of a thumbnail; on the page
+MOST, TOGETHER = 12, 36  # pictures of each kind: of a round, and of all rounds
 KINDS = (
     ("surest_right", "Surest right", "the teacher was right, and certain"),
     ("surest_wrong", "Surest wrong", "the teacher was certain, and wrong"),
@@ -23,15 +19,19 @@ KINDS = (
 )
 
 
-def galleries(audit: dict[str, Any], shards: ShardSet) -> list[dict[str, Any]]:
-    """The lists that are not empty, each with its pictures. `surest` is left out where truth splits it in two."""
+def galleries(audit: dict[str, Any], shards: ShardSet, rounds: int) -> list[dict[str, Any]]:
+    """The lists that are not empty, each with its pictures. `surest` is left out where truth splits it in two.
+
+    Of more than three `rounds` each shows fewer pictures, so that the page keeps its size.
+    """
     rows, lists = {key: row for row, key in enumerate(shards.keys)}, audit["pictures"]
+    most = max(1, min(MOST, TOGETHER // rounds))
     shown = [kind for kind in KINDS if lists.get(kind[0]) and not (kind[0] == "surest" and audit["truth"])]
     return [
         {
             "title": title,
             "about": about,
-            "pictures": [_picture(p, audit["classes"], rows, shards) for p in lists[kind][:MOST]],
+            "pictures": [_picture(p, audit["classes"], rows, shards) for p in lists[kind][:most]],
         }
         for kind, title, about in shown
     ]

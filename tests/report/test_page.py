@@ -106,3 +106,9 @@ def test_a_chain_of_runs_and_rounds_is_drawn_in_order(make, given):
     label = re.search(r'aria-label="Graph of the stages: ([^"]*)"', (root / "report.html").read_text())[1]
     assert "cluster from prepare and rotation; finetune from prepare and cluster" in label
     assert "student-1 from label-1 and rotation; label-2 from student-1; student-2 from label-2" in label
+
+
+def test_a_class_without_test_images_does_not_count_as_a_stronger_one(make):
+    root, params = make(classes=[f"class {number}" for number in range(30)])
+    report.build(root, params)
+    assert "weakest of" not in (root / "report.html").read_text()
