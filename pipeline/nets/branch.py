@@ -78,6 +78,13 @@ def running_statistics(net: nn.Module, moves: bool) -> Iterator[None]:
             norm.track_running_stats = before
 
 
+@torch.no_grad()
+def ask(net: nn.Module, x: Tensor) -> Tensor:
+    """What a network says of x in fp32: in the mode it is in, without gradient, and no running statistics move."""
+    with running_statistics(net, moves=False):
+        return net(x).detach().float()
+
+
 def in_groups(net: nn.Module, x: Tensor, groups: int, dealt: bool = False) -> Tensor:
     """net(x), row by row, where each BatchNorm sees x in `groups` parts of at least two rows: one after the other.
 

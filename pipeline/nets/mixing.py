@@ -1,4 +1,4 @@
-"""Images and labels between two others (mixup, Zhang et al. 2017, arXiv:1710.09412, equation 1)."""
+"""Images and labels between two others (mixup, Zhang et al. 2017, arXiv:1710.09412)."""
 
 from __future__ import annotations
 

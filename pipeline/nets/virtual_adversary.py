@@ -14,7 +14,7 @@ from pipeline.nets.luck import Luck
 class VirtualAdversary(nn.Module):
     """Of each image the change of length `eps` that moves what `net` says of it most: (B, C, H, W) -> the same shape.
 
-    Miyato et al. 2017, arXiv:1704.03976, Algorithm 1: d <- unit(grad_d KL(p(x) || p(x + xi d))), `iterations` times
+    Miyato et al. 2017, arXiv:1704.03976: d <- unit(grad_d KL(p(x) || p(x + xi d))), `iterations` times
     from a random direction. In fp32 throughout, since lower precision rounds xi away; with the same dropout in all
     passes, since it would else be what makes them differ; no running statistics move. Call `turn()` after the yield.
     """
@@ -37,7 +37,7 @@ class VirtualAdversary(nn.Module):
         return self.eps * directions(d)
 
     def lds(self, net: nn.Module, x: Tensor, logits: Tensor) -> Tensor:
-        """KL(p(x) || p(x + r)) of each image, (B,) (equation 5); p(x) = softmax(logits) has no gradient."""
+        """LDS, KL(p(x) || p(x + r)) of each image, (B,); p(x) = softmax(logits) has no gradient."""
         r = self(net, x)
         with running_statistics(net, moves=False):
             on_changed = net(x + r)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.losses import unit
-from pipeline.nets.branch import Branch, dealt, in_groups, passes, together
+from pipeline.nets.branch import Branch, ask, dealt, in_groups, passes, together
 from pipeline.nets.heads import Head
 
 
@@ -21,6 +21,16 @@ def test_together_is_one_forward_for_batch_norm(encoder):
     assert torch.equal(on_a, joint[:4])
     assert torch.equal(on_b, joint[4:])
     assert not torch.allclose(branch(a), on_a, atol=1e-3)  # alone, the statistics are others
+
+
+def test_to_ask_a_network_leaves_no_trace(encoder):
+    branch, x = Branch(encoder(), Head([64, 10])).train(), torch.randn(4, 3, 8, 8)
+    before = {name: value.clone() for name, value in branch.state_dict().items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        said = ask(branch, x)
+    assert said.dtype == torch.float32 and not said.requires_grad
+    assert all(torch.equal(value, before[name]) for name, value in branch.state_dict().items())
+    assert torch.equal(ask(branch, x), branch(x)), "by the statistics of its batch"
 
 
 def company(groups, dealt, n):

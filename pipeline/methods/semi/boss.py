@@ -10,7 +10,7 @@ from pipeline.views.recipes import FIXMATCH, WEAK
 
 
 class BOSS(Classifier):
-    """Smith and Conovaloff 2020, arXiv:2006.09363, section 3.
+    """Smith and Conovaloff 2020, arXiv:2006.09363: class balancing.
 
     FixMatch that keeps the classes balanced, by how often each is guessed in the batch. `balance` 1: the threshold of a
     rare class is lower, by up to `delta`; 2: each image that is kept weighs 1 / the count of its class; 3: the same,

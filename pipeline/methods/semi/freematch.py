@@ -14,9 +14,9 @@ class FreeMatch(Classifier):
     """Wang et al. 2022, arXiv:2205.07246, equations 5 to 12.
 
     FixMatch without a threshold to choose: it is the running mean of the confidence, and lower for each class that is
-    predicted less than the most frequent one. It is to be reached, as in FixMatch; in the paper, to be exceeded. `m` is
-    the momentum of the running means. `fairness` weighs equation 11 with the sign that it has there; the paper takes
-    .01 with few labels and .05 else.
+    predicted less than the most frequent one; it is to be reached, as in Algorithm 1. `m` is the momentum of the
+    running means. `fairness` weighs equation 11 with the sign that it has there; the paper takes .01 with one label of
+    each class and .05 else.
 
     Use it where labels are very few, or where no threshold is known to fit.
     """

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.losses import cross_entropy, squared_difference
 from pipeline.methods.classifier import Classifier
-from pipeline.nets.branch import running_statistics
+from pipeline.nets.branch import ask
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.luck import Luck
 from pipeline.nets.memory import sigmoid_ramp
@@ -14,7 +14,7 @@ from pipeline.views.recipes import WEAK
 
 
 class ICT(Classifier):
-    """Verma et al. 2019, arXiv:1903.03825, Algorithm 1.
+    """Verma et al. 2019, arXiv:1903.03825.
 
     Between two unlabelled images the network is to say what lies between what the average network says of the two: its
     probabilities or, as in the authors' code, its logits (`mix`). `alpha` is that of the Beta distribution of the
@@ -43,8 +43,7 @@ class ICT(Classifier):
         self.mix, self.alpha, self.weight, self.rise = mix, alpha, weight, rise
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
-        with running_statistics(self.target, moves=False):
-            answers = self.target(u).float()
+        answers = ask(self.target, u)
         if self.mix == "probabilities":
             answers = answers.softmax(1)
         order, (share,) = self.luck.order(u), self.luck.beta(self.alpha, u)

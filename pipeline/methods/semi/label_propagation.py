@@ -11,7 +11,7 @@ from pipeline.views.recipes import WEAK
 
 
 class LabelPropagation(Classifier):
-    """Iscen et al. 2019, arXiv:1904.04717, Algorithm 1.
+    """Iscen et al. 2019, arXiv:1904.04717.
 
     After `alone`, the share of the steps that see labels only, each epoch begins with a graph of the `k` nearest
     neighbours in features; the labels spread over it to all images (`gamma`: similarities to that power, `alpha`: how

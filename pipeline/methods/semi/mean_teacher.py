@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.losses import cross_entropy, squared_difference
 from pipeline.methods.classifier import Classifier
-from pipeline.nets.branch import running_statistics
+from pipeline.nets.branch import ask
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.memory import sigmoid_ramp
 from pipeline.views.recipes import WEAK
@@ -39,8 +39,7 @@ class MeanTeacher(Classifier):
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Iterator[Tensor]:
         on_x, on_u = self.logits(x, u)
-        with running_statistics(self.target, moves=False):
-            p = self.target(v).float().softmax(1)
+        p = ask(self.target, v).softmax(1)
         mse = self.loss == "mse"
         apart = (squared_difference(on_u.float().softmax(1), p) if mse else cross_entropy(on_u, p)).mean()
         self.note(apart=apart)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pipeline.losses import cross_entropy, sharpen, squared_difference
 from pipeline.methods.classifier import Classifier
-from pipeline.nets.branch import dealt, running_statistics
+from pipeline.nets.branch import ask, dealt
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.luck import Luck
 from pipeline.nets.memory import ramp
@@ -53,8 +53,8 @@ class MixMatch(Classifier):
 
     def guessed(self, views: list[Tensor]) -> Tensor:
         net = self.target.net if self.guess == "ema" else self.online
-        with torch.no_grad(), running_statistics(net, moves=False):
-            return sharpen(torch.stack([net(view).float().softmax(1) for view in views]).mean(0), self.temperature)
+        p = torch.stack([ask(net, view).softmax(1) for view in views])
+        return sharpen(p.mean(0), self.temperature)
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, v: More = None, w: More = None, z: More = None) -> Iterator[Tensor]:
         views = [view for view in (u, v, w, z) if view is not None][: len(self.unlabelled)]

@@ -1,13 +1,12 @@
 from collections.abc import Iterator
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.losses import cross_entropy
 from pipeline.methods.classifier import Classifier
-from pipeline.nets.branch import running_statistics
+from pipeline.nets.branch import ask
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.luck import Luck
 from pipeline.nets.mixing import mixup
@@ -40,9 +39,7 @@ class MixupSSL(Classifier):
         self.alpha, self.weight = alpha, weight
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
-        with torch.no_grad(), running_statistics(self.online, moves=False):
-            guess = self.online(u).float().softmax(1)
-        known = F.one_hot(y, self.classes).float()
+        known, guess = F.one_hot(y, self.classes).float(), ask(self.online, u).softmax(1)
         images, labels = mixup(self.luck, self.alpha, "separate", [x, u], [known, guess])
         on_x, on_u = self.logits(*images)
         yield cross_entropy(on_x, labels[0]).mean() + self.weight * cross_entropy(on_u, labels[1]).mean()

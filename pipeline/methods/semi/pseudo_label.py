@@ -1,7 +1,6 @@
 from collections.abc import Iterator
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from pipeline.losses import cross_entropy
@@ -12,7 +11,7 @@ from pipeline.views.recipes import WEAK
 
 
 class PseudoLabel(Classifier):
-    """Lee 2013 (ICML workshop), equation 15; the threshold as in Oliver et al. 2018, arXiv:1804.09170, section 3.3.
+    """Lee 2013 (ICML workshop); with a threshold, as in Oliver et al. 2018, arXiv:1804.09170.
 
     An unlabelled image of whose class the network is at least as sure as `tau` counts as one of that class, in the same
     view; the mean is over all of them, sure or not. `weight` is reached after the share `rise` of the training.
@@ -38,9 +37,8 @@ class PseudoLabel(Classifier):
 
     def step(self, x: Tensor, y: Tensor, u: Tensor) -> Iterator[Tensor]:
         on_x, on_u = self.logits(x, u)
-        with torch.no_grad():
-            confidence, pseudo = on_u.float().softmax(1).max(1)
-            kept = (confidence >= self.tau).float()
-        on_pseudo = (kept * cross_entropy(on_u, pseudo)).mean()
+        sure, guess = on_u.detach().float().softmax(1).max(1)
+        kept = (sure >= self.tau).float()
         self.note(kept=kept.mean())
-        yield cross_entropy(on_x, y).mean() + ramp(0, self.weight, self.rise, self.t) * on_pseudo
+        pseudo = (kept * cross_entropy(on_u, guess)).mean()
+        yield cross_entropy(on_x, y).mean() + ramp(0, self.weight, self.rise, self.t) * pseudo

@@ -14,7 +14,7 @@ from pipeline.views.recipes import WEAK
 
 
 class S4L(Classifier):
-    """Zhai et al. 2019, arXiv:1905.03670, sections 3.1 and 7: S4L-Rotation with VAT and entropy minimisation.
+    """Zhai et al. 2019, arXiv:1905.03670: S4L-Rotation with VAT and entropy minimisation.
 
     All images are seen in all four quarter turns. The network says which turn, of labelled and unlabelled images alike;
     the class, of the labelled ones; and is to be smooth (`vat`) and sure (`entropy`) about the class of the others.

@@ -9,7 +9,7 @@ from pipeline.views.recipes import WEAK
 
 
 class Supervised(Classifier):
-    """Label smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7; weight averaging as in arXiv:1703.01780.
+    """Label smoothing: Szegedy et al. 2016, arXiv:1512.00567; weight averaging as in arXiv:1703.01780.
 
     The labelled images alone: what every method that also sees unlabelled ones is measured against.
 

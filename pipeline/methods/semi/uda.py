@@ -18,7 +18,7 @@ ANNEALING: dict[str, Callable[[float], float]] = {
 
 
 class UDA(Classifier):
-    """Xie et al. 2019, arXiv:1904.12848, equation 1, with sharpening, masking and training signal annealing.
+    """Xie et al. 2019, arXiv:1904.12848, equation 1, with section 2.4 and appendix A.1.
 
     What the network says of a weak view, at `temperature`, is the target of a strong view of the same image, where the
     confidence before sharpening reaches `tau`; in the authors' code it must exceed it. Training signal annealing

@@ -12,7 +12,7 @@ from pipeline.views.recipes import WEAK
 
 
 class VAT(Classifier):
-    """Miyato et al. 2017, arXiv:1704.03976, equations 5 to 8, with entropy minimisation, equation 20.
+    """Miyato et al. 2017, arXiv:1704.03976: VAT with entropy minimisation (VAT+EntMin).
 
     The network is to say of an image what it says of it changed by the worst r of length `eps`. `eps` is in units of
     what the network sees, (rgb - mean) / std, over all pixels: 6 is for 32 x 32 in colour, from -1 to 1. `xi` is
