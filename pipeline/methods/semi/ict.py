@@ -21,7 +21,7 @@ class ICT(Classifier):
     shares; `weight` is reached after the share `rise` of the training, on Mean Teacher's exp(-5 (1 - t)^2). These three
     are the authors' for CIFAR-10.
 
-    Use it where no augmentation is known to keep the class: it needs none.
+    Use it where no augmentation is known to keep the class: it needs none, and its steps cost less than those of VAT.
     """
 
     labelled, unlabelled = dict(x=WEAK), dict(u=WEAK)
