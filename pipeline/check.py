@@ -56,8 +56,9 @@ def references(params: Params) -> Iterator[Finding]:
                 yield loc[2:], message + whose * (len(methods) > 1)
         made.append(f"student-{name}")
     yield from _one_of(("final",), params.final, made)
-    if params.data.labels_per_class and params.data.label_fraction:
-        yield ("data", "label_fraction"), "labels_per_class is given too; keep one of the two"
+    ways = [way for way in ("labels_per_class", "label_fraction", "labels") if getattr(params.data, way)]
+    for way in ways[1:]:
+        yield ("data", way), f"{ways[0]} is given too; keep one of the two"
 
 
 def _one_of(loc: Loc, value: str, known: list[str]) -> Iterator[Finding]:

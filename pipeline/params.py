@@ -31,6 +31,8 @@ class Data(Section):
     """Labelled images of each class that training may use."""
     label_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """The same as a share of each class. With neither, every known label is used."""
+    labels: str | None = None
+    """A CSV of key,label in place of both: exactly these images are labelled, as it says (`ssl-pipe choose`)."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the training images set apart for monitoring. Nothing is ever selected on it."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2

@@ -25,5 +25,5 @@ def scan(
         (ROOT / "labels").mkdir(exist_ok=True)  # the audit depends on it, and without rounds nothing else makes it
     else:
         named("more", name, list(p.more))
-        data = p.data.model_copy(update={"source": p.more[name], "csv": None})
+        data = p.data.model_copy(update={"source": p.more[name], "csv": None, "labels": None})
         files.write_json(ROOT / f"source-{name}.json", scan(data))

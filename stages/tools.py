@@ -1,4 +1,4 @@
-"""ssl-pipe methods, params, verify, export"""
+"""ssl-pipe methods, params, verify, export, choose"""
 
 from __future__ import annotations
 
@@ -55,3 +55,22 @@ def export(
     from pipeline.nets.model import load_model
 
     export(load_model(ROOT / "models" / name), folder)
+
+
+def choose(
+    name: Annotated[str, typer.Argument(help="A model: a pretraining run, finetune, student-1, ...")],
+    folder: Annotated[Path, typer.Argument(help="Where to: labels.csv, and the images.")],
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Images in all; none means one for each class.")
+    ] = None,
+    sets: Sets = [],  # noqa: B006 - Typer reads it, nobody writes it
+    params: File = PARAMS,
+) -> None:
+    """Choose the images that a person should label: the most typical of each cluster, or of each class guessed."""
+    p = read(params, sets)
+
+    from pipeline.label.choose import run
+
+    for row in run(name, count, folder, p, ROOT):
+        typer.echo(f"{row['picture']}  {row['distance']:.4f}  {row['cluster']}  {row['key']}")
+    typer.echo(f"fill in the column `label` of {folder / 'labels.csv'}, and set data.labels to that file")

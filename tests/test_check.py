@@ -69,6 +69,8 @@ def file(tmp_path):
         # two ways to say one thing
         ("seed: 1", "data: {labels_per_class: 4, label_fraction: 0.1}", [
             "params.yaml:1: data.label_fraction: labels_per_class is given too; keep one of the two"]),
+        ("seed: 1", "data: {labels: a.csv, label_fraction: 0.1}", [
+            "params.yaml:1: data.labels: label_fraction is given too; keep one of the two"]),
     ],
 )  # fmt: skip
 def test_references(file, old, new, findings):

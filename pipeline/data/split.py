@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import seed
+from pipeline.data.given import given_labels
 from pipeline.data.sources.source import UNKNOWN, Item, Source
 from pipeline.errors import BadData
 
@@ -28,7 +30,8 @@ def draw(source: Source, data: Data) -> tuple[list[str], list[Place]]:
     """The classes, and the place of each image that is used, in a shuffled order.
 
     Every draw ranks keys by a hash with `data.seed`: neither the order of the items nor the images of other classes
-    change it, and a larger `labels_per_class` keeps the images of a smaller one. Raises BadData that names the class.
+    change it, and a larger `labels_per_class` keeps the images of a smaller one. `data.labels` takes the place of the
+    draw of labelled images, and of no other. Raises BadData that names the class, or the line of that file.
     """
     classes = _classes(source, data)
     number = {source.classes.index(name): i for i, name in enumerate(classes)}
@@ -49,10 +52,18 @@ def draw(source: Source, data: Data) -> tuple[list[str], list[Place]]:
             first = ranked(items, data.seed, split)
             put(first[:count], split)
             items = first[count:]
-        count = _labelled(data, classes[k], len(items), total)
+        count = 0 if data.labels else _labelled(data, classes[k], len(items), total)
         first = ranked(items, data.seed, "labelled")
         put(first[:count], "labelled", "unlabelled")
         inside += first[count:]
+    if data.labels:
+        given_by = given_labels(Path(data.labels), label, classes)
+        train = {item.key for item in rest} - {place.item.key for place in places}
+        if kept := sorted(given_by.keys() - train):
+            raise BadData(f"{data.labels}: {kept[0]} is kept for validation or test; label other images")
+        label |= given_by
+        inside = [item for item in inside if item.key not in given_by]
+        put((item for item in rest if item.key in given_by), "labelled", "unlabelled")
     outside = [item for item in rest if label[item.key] == OUT]
     put(_mixed(inside, outside, data), "unlabelled")
     put([item for item in rest if label[item.key] is None], "unlabelled")

@@ -20,8 +20,10 @@ def unassigned(images: int, k: int, *heads: int) -> Tensor:
     return torch.zeros(*heads, images, dtype=torch.int64)
 
 
-def kmeans(x: Tensor, k: int, iterations: int = 20, spherical: bool = False) -> tuple[Tensor, Tensor]:
-    """(centroids (k, D), clusters (n,)) of x (n, D), by Lloyd's iterations from k distinct rows.
+def kmeans(
+    x: Tensor, k: int, iterations: int = 20, spherical: bool = False, start: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(centroids (k, D), clusters (n,)) of x (n, D), by Lloyd's iterations from k distinct rows, or from `start` (k,).
 
     Where a cluster is empty, its centroid becomes that of a random one that has points to share, a little perturbed,
     and the two share them (Caron et al. 2018, arXiv:1807.05520, section 3.3). `spherical` keeps centroids at length 1.
@@ -30,7 +32,7 @@ def kmeans(x: Tensor, k: int, iterations: int = 20, spherical: bool = False) -> 
     """
     if len(x) < k:
         raise ValueError(f"{len(x)} images do not fill {k} clusters")
-    centroids = x[torch.randperm(len(x))[:k]].float()
+    centroids = x[torch.randperm(len(x))[:k] if start is None else start].float()
     for _ in range(iterations):
         clusters = nearest(x, centroids)
         counts = clusters.bincount(minlength=k)
@@ -43,6 +45,18 @@ def kmeans(x: Tensor, k: int, iterations: int = 20, spherical: bool = False) -> 
         for each in found:
             dist.broadcast(each, 0)
     return found
+
+
+def spread(x: Tensor, k: int) -> Tensor:
+    """k rows of x (n, D) that lie far apart, (k,): each drawn by the square of its distance from those before it.
+
+    k-means++ (Arthur and Vassilvitskii 2007). A few hundred rows at most: each is a pass over x.
+    """
+    rows, far = torch.randint(len(x), (1,)), torch.full((len(x),), torch.inf)
+    while len(rows) < k:
+        far = far.minimum((x - x[rows[-1]]).square().sum(1).cpu())
+        rows = torch.cat([rows, far.clamp_min(1e-30).double().multinomial(1)])
+    return rows
 
 
 def nearest(x: Tensor, centroids: Tensor, chunk: int = CHUNK) -> Tensor:

@@ -46,6 +46,20 @@ def test_a_table_elsewhere_is_part_of_it(class_folders, tmp_path):
     assert scan(data) != before
 
 
+def test_the_labels_that_a_person_gave_are_part_of_it(tmp_path):
+    """By their content, so that a change of one letter is seen whatever the time says; and of a built-in set, too."""
+    table = tmp_path / "given.csv"
+    table.write_text("key,label\ndigit-0000,0\n")
+    data, time = Data(source="digits", labels=str(table)), table.stat().st_mtime_ns
+    before = scan(data)
+    table.write_text("key,label\ndigit-0000,1\n")
+    os.utime(table, ns=(time, time))
+    assert scan(data) != before
+    table.unlink()
+    with pytest.raises(BadData, match=r"data\.labels: .*given\.csv: No such file"):
+        scan(data)
+
+
 def test_built_in_sets_are_only_named():
     assert scan(Data(source="CIFAR10")) == {"source": "CIFAR10", "kind": "torchvision"}
     with pytest.raises(BadData, match="no folder"):

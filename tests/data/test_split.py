@@ -134,6 +134,86 @@ def test_unknown_and_repeated_classes_are_refused():
         draw(source(), Data(classes=["ant", "ant"]))
 
 
+@pytest.fixture
+def given(tmp_path):
+    """given(lines, **data) -> the Data whose labelled images are those of the lines key,label."""
+
+    def make(*lines: str, head: str = "key,label", **data) -> Data:
+        path = tmp_path / "given.csv"
+        path.write_text("\n".join((head, *lines)) + "\n")
+        return Data(labels=str(path), **data)
+
+    return make
+
+
+def drawn(split, data=None):
+    """Keys that the draw keeps for a split, or trains with."""
+    places = draw(source(), data or Data())[1]
+    return sorted(place.item.key for place in places if split in place.splits)
+
+
+def test_exactly_the_images_that_a_person_labelled_are_labelled(given):
+    """As the person says, whatever the source says; nothing else moves, and each other image loses its label."""
+    trained = [next(key for key in drawn("labelled") if key.startswith(name)) for name in CLASSES]
+    lines = [f"{key},{name}" for key, name in zip(trained, ["bee", "bee", "cat", "dog"], strict=True)]
+    data = given(*lines, "unlabelled/3,ant,")
+    classes, places = draw(source(unlabelled=5), data)
+    found = {place.item.key: classes[place.label] for place in places if "labelled" in place.splits}
+    assert found == dict(zip([*trained, "unlabelled/3"], ["bee", "bee", "cat", "dog", "ant"], strict=True))
+    assert all(place.splits == ("labelled", "unlabelled") for place in places if place.item.key in found)
+    assert len({place.item.key for place in places}) == len(places) == 405
+    for split in ("val", "test"):
+        assert keys(places, split) == set(drawn(split)), "it takes the place of no other draw"
+    assert len(keys(places, "unlabelled")) == 285
+
+
+def test_a_label_for_a_part_of_the_classes(given):
+    """With images out of class, of which a person may know better."""
+    data = given("ant/0,dog", "bee/0,ant", "dog/0,dog", classes=["dog", "ant"], in_class=0.5, test=0.01, validation=0)
+    kept = drawn("test", data)
+    assert not {"ant/0", "bee/0", "dog/0"} & set(kept)
+    _, places = draw(source(), data)
+    assert {p.item.key: p.label for p in places if "labelled" in p.splits} == {"ant/0": 0, "dog/0": 0, "bee/0": 1}
+    hidden = [place.label for place in places if place.splits == ("unlabelled",)]
+    assert (len(hidden), hidden.count(OUT)) == (196, 98)
+
+
+@pytest.mark.parametrize(
+    "lines, says",
+    [
+        (
+            ["ant/0,ant", "ant/7.png,ant"],
+            r"given\.csv: line 3: no image has the key 'ant/7\.png'; keys are paths without",
+        ),
+        (["ant/0,ant", "ant/0,bee"], r"line 3: ant/0 is there twice"),
+        (["ant/0,", "bee/0,bee"], r"line 2: ant/0 has no label; fill it in"),
+        (["ant/0,aunt"], r"line 2: 'aunt' is no class; choose from ant, bee, cat, dog"),
+        (["ant/0,ant", "bee/0,cat", "dog/0,dog"], r"no image of the class 'bee'; label one of each class"),
+    ],
+)
+def test_labels_that_cannot_be_meant_are_refused(given, lines, says):
+    with pytest.raises(BadData, match=says):
+        draw(source(), given(*lines))
+
+
+def test_a_label_of_an_image_that_is_kept_for_measuring_is_refused(given):
+    trained = [next(key for key in drawn("labelled") if key.startswith(name)) for name in CLASSES]
+    for split in ("val", "test"):
+        lines = [f"{key},{key[:3]}" for key in (*trained, drawn(split)[0])]
+        with pytest.raises(BadData, match=f"{drawn(split)[0]} is kept for validation or test"):
+            draw(source(), given(*lines))
+    lines = [f"{key},{key[:3]}" for key in trained]
+    with pytest.raises(BadData, match="test/0 is kept"):
+        draw(source(test=8), given(*lines, "test/0,ant"))
+
+
+def test_a_file_of_labels_without_its_columns_is_refused(given, tmp_path):
+    with pytest.raises(BadData, match=r"line 1: no column key; write key,label"):
+        draw(source(), given("ant/0,ant", head="path,label"))
+    with pytest.raises(BadData, match=r"data\.labels: .*none\.csv"):
+        draw(source(), Data(labels=str(tmp_path / "none.csv")))
+
+
 def test_images_lie_shuffled():
     _, places = draw(source(), Data())
     labels = [place.label for place in places]

@@ -12,6 +12,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
+from pipeline.data.shards import ShardSet
 from tests.graph.project import ALWAYS, QUICK, Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("graph")]
@@ -56,6 +57,22 @@ def test_a_new_round_runs_its_own_stages(project: Project) -> None:
     method.write_text(text)
     project.set(rounds=rounds)
     project.repro()
+
+
+def test_labels_that_a_person_gave_are_a_dependency(tmp_path: Path) -> None:
+    """Of `prepare`, by what the file says and not by its time."""
+    project, table = Project.copied(tmp_path), tmp_path / "given.csv"
+    project.repro("prepare")
+    drawn = ShardSet.open(tmp_path / "data" / "shards" / "labelled")
+    lines = ["key,label", *(f"{key},{label}" for key, label in zip(drawn.keys, drawn.labels, strict=True))]
+    table.write_text("\n".join(lines) + "\n")
+    project.set(data__labels="given.csv", data__labels_per_class=None)
+    assert project.repro("prepare") == {"prepare"}
+    table.write_text("\n".join(lines) + "\n")
+    assert project.repro("prepare") == set()
+    table.write_text("\n".join(lines[:-1]) + "\n")
+    assert project.repro("prepare") == {"prepare"}
+    assert len((tmp_path / "data/shards/labelled/keys.txt").read_text().splitlines()) == len(lines) - 2 == 39
 
 
 def test_the_file_of_an_unused_method_runs_nothing(project: Project) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.errors import ParamsError
 from pipeline.nets import kmeans as module
-from pipeline.nets.kmeans import _refilled, evenly, kmeans, nearest, unassigned, whitened
+from pipeline.nets.kmeans import _refilled, evenly, kmeans, nearest, spread, unassigned, whitened
 from tests.gloo import both
 
 
@@ -28,6 +28,18 @@ def test_separate_groups_are_found(blobs):
     assert len(pairs) == 4, "one cluster for each group"
     for cluster, group in pairs:
         torch.testing.assert_close(found[0][cluster], x[truth == group].mean(0))
+
+
+def test_starts_that_lie_far_apart_are_in_different_groups(blobs):
+    """Rows drawn evenly are so in 1 of 35 cases; no row is drawn twice, but where all are the same."""
+    x, truth = blobs
+    tight = 10 * torch.eye(6)[truth] + 0.05 * (x - 10 * torch.eye(6)[truth])
+    for seed in range(20):
+        torch.manual_seed(seed)
+        assert truth[spread(tight, 4)].unique().numel() == 4
+    assert spread(x, 100).unique().numel() == 100
+    assert spread(torch.ones(5, 2), 3).shape == (3,)
+    torch.testing.assert_close(kmeans(x, 4, 0, start=torch.tensor([9, 7, 5, 3]))[0], x[[9, 7, 5, 3]])
 
 
 def test_the_distance_falls_with_every_iteration(blobs):

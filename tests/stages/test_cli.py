@@ -34,6 +34,7 @@ FROZEN = {
     "params": COMMON,
     "verify": [],
     "export": ["NAME", "FOLDER"],
+    "choose": ["NAME", "FOLDER", "--count", *COMMON],
 }
 STAGES = list(FROZEN)[:10]
 
