@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "vicreg": {"dim": 64},
 }
 """knobs where the paper's would not fit into 1,797 images and a CPU"""
+VARIANTS: dict[str, dict[str, Any]] = {"fixmatch": {"strong": "ctaugment"}, "remixmatch": {"strong": "ctaugment"}}
+"""knobs with which a method remembers what it does not by default"""
 GENTLE = "affine(15, .125, .8, 1.2, 10)"
 """for 8 pixels: the recipes of the papers leave too little of a digit"""
 LABELLED, VAL = slice(0, 200), slice(200, 600)
@@ -158,9 +161,23 @@ def method(entry: Entry, init: int = 0, width: int = 4, said: Tensor | None = No
     }
     asked = {name: given[name]() for name in entry.given}
     online = encoder(width, channels(entry), **NEEDS.get(entry.name, {}))
-    made = entry.load()(online, **asked, **SMALL.get(entry.name, {}) | knobs)
+    chosen = {name: default for name, (_, default) in entry.knobs.items()} | SMALL.get(entry.name, {}) | knobs
+    made = entry.load()(online, **asked, **chosen)
     made.t = 0.5
     return made.train()
+
+
+def variants(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """The methods of VARIANTS with other defaults, and with the views that they then ask for."""
+    made = {}
+    for entry in entries:
+        if knobs := VARIANTS.get(entry.name):
+            chosen = {name: (entry.knobs[name][0], value) for name, value in knobs.items()}
+            other = replace(entry, knobs=entry.knobs | chosen)
+            asks = method(other)
+            name = "-".join((entry.name, *map(str, knobs.values())))
+            made[name] = replace(other, labelled=asks.labelled, unlabelled=asks.unlabelled)
+    return made
 
 
 def batches(

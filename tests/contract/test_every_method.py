@@ -19,7 +19,9 @@ from tests.contract import small_task as task
 from tests.gloo import both
 
 ENTRIES = catalogue.entries()
-every_method = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+CASES = {entry.name: entry for entry in ENTRIES} | task.variants(ENTRIES)
+every_method = pytest.mark.parametrize("entry", CASES.values(), ids=list(CASES))
+every_file = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
 pretext = pytest.mark.parametrize(
     "entry", [e for e in ENTRIES if not e.labelled], ids=[e.name for e in ENTRIES if not e.labelled]
 )
@@ -126,9 +128,8 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed_is_the_same(entry, tmp_pa
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def _two_steps(rank, world, name, family):
+def _two_steps(rank, world, entry):
     """(losses, gradients, state) of a method that sees its part of two global batches."""
-    entry = catalogue.find(name, family)
     method = task.without_batch_statistics(task.method(entry))
     network = DistributedDataParallel(method) if world > 1 else method
     batches = task.batches(entry, rank=rank, world=world)
@@ -149,8 +150,8 @@ def _two_steps(rank, world, name, family):
 @every_method
 def test_two_processes_learn_what_one_learns(entry):
     """Loss, gradients, and what is remembered; for networks without BatchNorm (see `without_batch_statistics`)."""
-    losses, gradients, state = _two_steps(0, 1, entry.name, entry.family)
-    parts = both(_two_steps, 2, entry.name, entry.family)
+    losses, gradients, state = _two_steps(0, 1, entry)
+    parts = both(_two_steps, 2, entry)
     mean = torch.stack([part[0] for part in parts]).mean(0)
     torch.testing.assert_close(mean, losses, atol=1e-6, rtol=1e-6)
     steepest = max(1.0, *(value.abs().max().item() for value in gradients.values()))
@@ -177,7 +178,7 @@ def test_what_is_learned_can_be_kept(entry, tmp_path):
     assert torch.equal(kept.encoder(images), branch.encoder(images))
 
 
-@every_method
+@every_file
 def test_a_method_is_short(entry):
     """One paper, one file, about 40 lines of code: docstrings, comments and blank lines not counted."""
     text = (catalogue.HERE / entry.family / f"{entry.name}.py").read_text()
@@ -191,7 +192,7 @@ def test_a_method_is_short(entry):
     assert len(code) <= 40
 
 
-@every_method
+@every_file
 def test_a_method_names_its_paper(entry):
     assert "arXiv:" in entry.paper and entry.summary.endswith(".")
 

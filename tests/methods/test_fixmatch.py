@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pipeline import catalogue
+from pipeline.views.recipes import WEAK
 from tests.contract import small_task as task
 from tests.semi import logits, running_mean, running_mean_of, seen, softmax
 from tests.test_losses import oracle_cross_entropy
@@ -108,3 +109,39 @@ def test_the_average_is_what_is_learned():
     assert not any(parameter.requires_grad for parameter in method.target.parameters())
     assert (ENTRY.labelled["x"], ENTRY.unlabelled["u"]) == ("shift(.125)|flip",) * 2
     assert "randaugment" in ENTRY.unlabelled["s"] and "cutout" in ENTRY.unlabelled["s"]
+
+
+def asked(net):
+    """How many images each call of a network holds, from now on."""
+    sizes = []
+    net.register_forward_pre_hook(lambda net, inputs: sizes.append(len(inputs[0])))
+    return sizes
+
+
+def test_with_ctaugment_the_strong_view_is_made_of_a_second_weak_one():
+    method, plain = (task.method(ENTRY, tau=0.0, strong=strong) for strong in ("ctaugment", "recipe"))
+    batch = seen(ENTRY)
+    assert method.unlabelled == {"u": WEAK, "s": WEAK} and method.labelled == {"x": WEAK}
+    (strong,) = method.strengths(batch["s"])
+    loss = method(**batch)
+    assert loss == plain(**batch | {"s": strong}) != plain(**batch)
+    assert method.strengths.augment.cutout
+
+
+def test_rates_follow_the_average_network_after_the_yield():
+    method, batch = task.method(ENTRY, strong="ctaugment"), seen(ENTRY)
+    online, average = asked(method.online), asked(method.target.net)
+    method(**batch)
+    assert (method.strengths.augment.rates == 1).all() and (online, average) == ([4 + 8 + 8], [])
+    method.remember()
+    assert (method.strengths.augment.rates < 1).sum() > 4 and (online, average) == ([4 + 8 + 8], [4])
+    assert "strengths.augment.rates" in method.state_dict()
+
+
+def test_recipes_cost_no_further_pass_and_no_state():
+    method, batch = task.method(ENTRY), seen(ENTRY)
+    online, average = asked(method.online), asked(method.target.net)
+    method(**batch)
+    method.remember()
+    assert (online, average) == ([4 + 8 + 8], []) and method.unlabelled == ENTRY.unlabelled
+    assert not any(name.startswith("strengths") for name in method.state_dict())

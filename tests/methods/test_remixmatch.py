@@ -6,6 +6,7 @@ import torch
 
 from pipeline import catalogue
 from pipeline.nets.tiles import turned
+from pipeline.views.recipes import WEAK
 from tests.contract import small_task as task
 from tests.gloo import both
 from tests.methods.test_mixmatch import mixtures
@@ -142,3 +143,24 @@ def test_each_step_mixes_and_turns_in_another_way():
     assert method(**batch).item() == first
     method.remember()
     assert (4 * method.luck(batch["s"])).long().tolist() != quarters.tolist()
+
+
+def test_with_ctaugment_labelled_images_and_anchored_views_are_made_of_weak_ones(monkeypatch):
+    """The guess is of a weak view that stays weak; probes are made of the labelled images as they came."""
+    method, plain, batch = made(strong="ctaugment"), made(), seen(ENTRY, 8)
+    assert set((method.labelled | method.unlabelled).values()) == {WEAK} and "".join(method.unlabelled) == "usr"
+    strong = dict(zip("xsr", method.strengths(batch["x"], batch["s"], batch["r"]), strict=True))
+    assert not any(torch.equal(strong[name], batch[name]) for name in "xsr") and not method.strengths.augment.cutout
+    assert method(**batch) == plain(**batch | strong) != plain(**batch)
+    taught = []
+    monkeypatch.setattr(method.strengths, "learn", lambda *given: taught.append(given))
+    method.remember()
+    ((network, x, y),) = taught
+    assert network is method.target.net and x is batch["x"] and y is batch["y"]
+
+
+def test_with_ctaugment_one_anchored_view_is_enough():
+    method = made(strong="ctaugment", anchored=1)
+    assert "".join(method.unlabelled) == "us"
+    steps(method, ENTRY, 1)
+    assert (method.strengths.augment.rates < 1).any()
