@@ -5,6 +5,7 @@ import torch
 
 from pipeline import catalogue
 from tests.contract import small_task as task
+from tests.methods import seeing
 
 NAMES = ("boss", "flexmatch", "freematch", "softmatch")
 each = pytest.mark.parametrize("entry", [catalogue.find(name, "semi") for name in NAMES], ids=NAMES)
@@ -42,3 +43,29 @@ def test_labels_come_from_the_weak_view_and_gradients_from_the_strong_one(entry)
     loss = method(**seen)
     loss.backward()
     assert not gradients["u"].grad.any() and gradients["x"].grad.any() and gradients["s"].grad.any()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "fixmatch", "uda"])
+def test_confidence_is_of_fp32_where_the_network_computes_in_half_precision(name):
+    entry = catalogue.find(name, "semi")
+    method = seeing.logits(task.method(entry))
+    method.tau = torch.tensor(0.753)
+    if name == "boss":
+        method.balance = 0
+    elif name == "flexmatch":
+        method.last.copy_(torch.arange(1797) % 10)  # all alike: every threshold is tau
+    elif name == "freematch":
+        method.m = 1.0
+    elif name == "softmatch":
+        method.m = 1.0
+        method.confidence.copy_(torch.tensor([0.753, 1e-6]))
+    u = seeing.guesses(torch.linspace(0.74, 0.77, 200).tolist(), [3] * 200).bfloat16()
+    views = {"x": torch.zeros(4, 10).bfloat16(), "y": torch.arange(4), "u": u, "s": u}
+    if "index" in entry.load().asks():
+        views["index"] = torch.arange(200)
+    method(**views)
+    kept = method.notes["kept"]
+    method(**views | {name: views[name].float() for name in "xus"})
+    assert kept == method.notes["kept"] and 0.3 < kept < 0.7
+    coarse = u.softmax(1).float().amax(1)
+    assert (coarse >= 0.753).float().mean() != (u.float().softmax(1).amax(1) >= 0.753).float().mean()
