@@ -12,6 +12,8 @@ from pipeline.data.write import write_split
 from pipeline.engine.inputs import Inputs
 from pipeline.errors import BadData
 from pipeline.nets.encoder import build_encoder
+from pipeline.views.recipe import parse
+from pipeline.views.recipes import FIXMATCH, WEAK
 
 
 def png(grey):
@@ -70,3 +72,18 @@ def test_only_those_views_are_made_that_the_method_has_a_use_for(tmp_path):
         seen = inputs.batches(method, training, 0, None, {}).at(0)
         assert seen.keys() == {"x", "y"} | views
         assert len(seen["x"]) == len(seen["y"]) == 2 and all(len(seen[view]) == 4 for view in views)
+
+
+def test_views_are_made_by_the_recipes_that_the_instance_wants(tmp_path):
+    """And by those of params.yaml first."""
+    inputs = prepared(tmp_path)
+    encoder = build_encoder(params.Encoder(args={"width": 2, "stem_stride": 1}), 1, 4, [0.5], [0.3])
+    training = params.Training(batch=2, views={"u": "flip"})
+    made = {}
+    for strong in ("recipe", "ctaugment"):
+        method = catalogue.find("remixmatch", "semi").load()(encoder, classes=3, strong=strong)
+        streams = inputs.batches(method, training, 0, None, {}).streams.values()
+        made[strong] = {name: view.recipe for stream in streams for name, view in stream.views.items()}
+    strong, weak = parse(FIXMATCH), parse(WEAK)
+    assert made["recipe"] == {"x": strong, "u": parse("flip"), "s": strong, "r": strong}
+    assert made["ctaugment"] == {"x": weak, "u": parse("flip"), "s": weak, "r": weak}
