@@ -26,7 +26,7 @@ class Method(nn.Module):
     labelled: dict[str, str] = {}
     """view -> recipe, for labelled images"""
     unlabelled: dict[str, str] = {}
-    """view -> recipe, for unlabelled images; an instance may leave out views or want others, as its knobs say"""
+    """view -> recipe, for unlabelled images; an instance may leave some out, or change recipes, as its knobs say"""
     columns: tuple[str, ...] = ()
     """what the sidecars add to each unlabelled image: `teacher`, the logits of the teacher (B, classes)"""
 
