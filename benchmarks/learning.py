@@ -80,6 +80,8 @@ def settings(p: Params, model: str) -> str:
     """A hash of what a model's numbers depend on: of a pretraining run the runs that it builds on, of others all."""
     about: Any = p.model_dump(by_alias=True, exclude={"seed", "runtime", "final"})
     about["data"] |= {"seed": None, "source": Path(p.data.source).name}
+    if p.data.labels is None:
+        del about["data"]["labels"]  # it came later than the first rows, which are as good as before
     if model in ("scratch", *p.pretrain):
         about = {key: about[key] for key in ("data", "more", "encoder")}
         about["chain"] = [p.pretrain[run].model_dump(by_alias=True) for run in chain(p, model)]
