@@ -55,7 +55,7 @@ class Ema(nn.Module, Generic[N]):
         self.updates += 1
 
     def warm(self, m: float) -> float:
-        """min(1 - 1 / (updates + 1), m): a plain mean at first (the code of arXiv:1703.01780)."""
+        """min(1 - 1 / (updates + 1), m): a plain mean at first (Mean Teacher, arXiv:1703.01780)."""
         return min(1 - 1 / (int(self.updates) + 1), m)
 
 
