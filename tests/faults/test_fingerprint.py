@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from pipeline import files
 from pipeline.engine import workspace
+from pipeline.label.select import Selection
 from tests.harness import at_step, shards, stage, terminate
 
 SETS = """
@@ -27,15 +29,15 @@ class Found(Exception):
     pass
 
 
-def mark(folder: Path, *sets: str) -> str:
-    """The fingerprint with which `finetune` would open its folder."""
+def mark(folder: Path, *sets: str, name: str = "finetune") -> str:
+    """The fingerprint with which the stage that makes `name` would open its folder."""
 
     def opened(work: Path, name: str, mark: str):
         raise Found(mark)
 
     workspace.opened = opened
     try:
-        stage(folder, "finetune", *sets)
+        stage(folder, name, *sets)
     except Found as found:
         return str(found)
     raise AssertionError("no folder was asked for")
@@ -60,6 +62,22 @@ def marks_of_inputs(folder: Path) -> list[str]:
     start = data / "models" / "scratch" / "model.json"
     files.write_json(start, files.read_json(start) | {"weights_sha256": "0" * 64})
     return [*found, mark(folder)]
+
+
+def marks_of_pseudo_labels(folder: Path) -> list[str]:
+    """As they are, with another class for one image, and with one image less; then as they are."""
+    original, found = Selection.pseudo, []
+    for change in (None, 3, -1, None):
+
+        def pseudo(self: Selection, guess: Tensor, change: int | None = change) -> Tensor:
+            labels = original(self, guess)
+            if change is not None:
+                labels[(labels == 0).nonzero()[0]] = change
+            return labels
+
+        Selection.pseudo = pseudo
+        found.append(mark(folder, "rounds.1.method=boss", name="student-1"))
+    return found
 
 
 def marks_of_code(folder: Path) -> list[str]:
@@ -93,6 +111,11 @@ def test_params(forks, world):
 def test_inputs(forks, world):
     found = forks.call(marks_of_inputs, world("finetune").folder)
     assert len(set(found)) == len(found) == 5
+
+
+def test_pseudo_labels(forks, world):
+    *found, again = forks.call(marks_of_pseudo_labels, world("student-1").folder)
+    assert len(set(found)) == len(found) == 3 and again == found[0]
 
 
 def test_code(forks, world):
