@@ -1,14 +1,15 @@
-"""Does it learn? The whole graph over several seeds: mean and standard deviation of the test accuracy, last step.
+"""Does it learn? Models over several seeds: mean and standard deviation of the test accuracy, last step.
 
-python benchmarks/learning.py params.yaml 5                              digits, the demo itself
+python benchmarks/learning.py params.yaml 5                              digits, the demo itself: every model
 python benchmarks/learning.py benchmarks/cifar5k.yaml 3 -S data.source=FOLDER
 python benchmarks/learning.py benchmarks/methods_digits.yaml 3 -j 2      every pretext method, and no student
 python benchmarks/learning.py benchmarks/methods_cifar5k.yaml 3 -j 2 -S data.source=FOLDER
+python benchmarks/learning.py benchmarks/grids/semi_digits.yaml 5 -j 2   one model, row by row of a grid (grid.py)
 
 Each seed draws its own split, labels and weights. `-j`: seeds that run at the same time, one thread each. A model that
 was measured is kept at once in benchmarks/measured/, with a hash of its settings, and not measured again while these
 are the same: a table may take many evenings, and a changed run is the only one that is trained anew. (The hash is of
-params.yaml, not of the code: remove the file after a change of a method.) The table goes into docs/results.md and
+the parameters, not of the code: remove the file after a change of a method.) The table goes into docs/results.md and
 README.md.
 """
 
@@ -16,11 +17,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import fcntl
 import hashlib
 import json
 import multiprocessing
-import os
 import re
 import statistics
 import tempfile
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from grid import Grid
 
 from pipeline import files
 from pipeline.device import choose, machine
@@ -66,8 +68,6 @@ class Measured:
 
     def keep(self, model: str, seed: int, row: dict[str, Any]) -> None:
         print(f"seed {seed}: {model}", {key: row[key] for key in (*SHOWN, "stopped") if key in row}, flush=True)
-        if os.environ.get("DRY"):
-            return
         self.path.parent.mkdir(exist_ok=True)
         with open(self.path.parent / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -76,15 +76,35 @@ class Measured:
             files.write_json(self.path, rows)
 
 
+@dataclass
+class Case:
+    """One line of the table: a model, and the parameters that make it."""
+
+    label: str
+    file: Path
+    model: str
+
+
+def cases(file: Path, sets: list[str], folder: Path) -> list[Case]:
+    """The rows of a grid, whose parameters are written into `folder`; or the models of params.yaml."""
+    if Grid.at(file):
+        grid = Grid.load(file)
+        return [Case(row, grid.write(row, folder), grid.model) for row in grid.rows]
+    p = read(file, sets)
+    return [Case(model, file, model) for model in p.models if model != "finetune" or p.finetune.start != "scratch"]
+
+
 def settings(p: Params, model: str) -> str:
-    """A hash of what a model's numbers depend on: of a pretraining run the runs that it builds on, of others all."""
-    about: Any = p.model_dump(by_alias=True, exclude={"seed", "runtime", "final"})
-    about["data"] |= {"seed": None, "source": Path(p.data.source).name}
-    if p.data.labels is None:
-        del about["data"]["labels"]  # it came later than the first rows, which are as good as before
-    if model in ("scratch", *p.pretrain):
-        about = {key: about[key] for key in ("data", "more", "encoder")}
-        about["chain"] = [p.pretrain[run].model_dump(by_alias=True) for run in chain(p, model)]
+    """A hash of what a model's numbers depend on: its own section and those of the runs that it builds on.
+
+    Of what is not the default: a key that comes later does not make older rows worth less.
+    """
+    about: Any = p.model_dump(by_alias=True, exclude={"seed", "runtime", "final"}, exclude_defaults=True)
+    about["data"] = about.get("data", {}) | {"seed": None, "source": Path(p.data.source).name}
+    if model in ("scratch", "finetune", *p.pretrain):
+        start = p.finetune.start if model == "finetune" else model
+        about = {key: about.get(key) for key in ("data", "more", "encoder", *({"finetune"} & {model}))}
+        about["chain"] = [p.pretrain[run].model_dump(by_alias=True, exclude_defaults=True) for run in chain(p, start)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -96,43 +116,58 @@ def chain(p: Params, run: str) -> list[str]:
 def measure(seed: int, file: Path, sets: list[str], measured: Measured, threads: int) -> None:
     """Whatever is not measured yet of one seed: every stage in this process, in a folder that is thrown away."""
     torch.set_num_threads(threads)
-    sets = [*sets, f"seed={seed}", f"data.seed={seed}"]
-    p, common = read(file, sets), {"sets": sets, "params": file}
-    missing = [model for model in models(p) if not measured.has(model, seed, settings(p, model))]
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        if missing:
-            prepare(**common)
-            scratch(**common)
-        for model in missing:
-            row = {"settings": settings(p, model)}
-            try:
-                for needed in builds_on(p, model):
-                    if not Path("data/models", needed).exists():
-                        train(p, needed, common)
-                evaluate(model, **common)
-                metrics = files.read_json(f"data/scores/{model}/metrics.json")
-                row |= {key: metrics[key] for key in ("n", *SHOWN) if key in metrics}
-            except (Collapsed, Diverged) as error:
-                row |= {"stopped": str(error)}
-            measured.keep(model, seed, row)
+    with tempfile.TemporaryDirectory() as name:
+        made: dict[tuple[Path, str], str] = {}
+        for case in cases(file, sets, Path(name)):
+            own = read(case.file, sets).data.model_fields_set
+            ours = [*sets, f"seed={seed}", *([] if "seed" in own else [f"data.seed={seed}"])]
+            p, common = read(case.file, ours), {"sets": ours, "params": case.file}
+            row: dict[str, Any] = {"settings": settings(p, case.model)}
+            if measured.has(case.label, seed, row["settings"]):
+                continue
+            folder = Path(name, hashlib.sha256(p.data.model_dump_json().encode()).hexdigest()[:16])
+            folder.mkdir(exist_ok=True)
+            with contextlib.chdir(folder):
+                if not Path("data/shards").exists():
+                    prepare(**common)
+                try:
+                    for model in ("scratch", *builds_on(p, case.model)):
+                        if made.get((folder, model)) != (wanted := settings(p, model)):
+                            train(p, model, common)
+                            made[folder, model] = wanted
+                    evaluate(case.model, **common)
+                    row |= _scores(case.model)
+                except (Collapsed, Diverged) as error:
+                    row |= {"stopped": str(error)}
+            measured.keep(case.label, seed, row)
 
 
-def models(p: Params) -> list[str]:
-    return [model for model in p.models if model != "finetune" or p.finetune.start != "scratch"]
+def _scores(model: str) -> dict[str, Any]:
+    """The metrics of the table, and of a classifier the accuracy of each class."""
+    folder = Path("data/scores", model)
+    metrics = files.read_json(folder / "metrics.json")
+    row = {key: metrics[key] for key in ("n", *SHOWN) if key in metrics}
+    if (per_class := folder / "per_class.csv").exists():
+        row["classes"] = {each["class"]: each["accuracy"] for each in csv.DictReader(per_class.open())}
+    return row
 
 
 def builds_on(p: Params, model: str) -> Iterator[str]:
     """The models to train for it, the first one first, and itself."""
     if model in p.pretrain:
         yield from chain(p, model)
+    elif model == "finetune":
+        yield from [*chain(p, p.finetune.start), model]
     elif model != "scratch":
-        for each in models(p)[: models(p).index(model) + 1]:
+        for each in p.models[: p.models.index(model) + 1]:
             if each not in p.pretrain or each in chain(p, p.finetune.start):
                 yield each
 
 
 def train(p: Params, model: str, common: dict[str, Any]) -> None:
-    if model in p.pretrain:
+    if model == "scratch":
+        scratch(**common)
+    elif model in p.pretrain:
         pretrain(model, **common)
     elif model in ("baseline", "finetune"):
         finetune(baseline=model == "baseline", **common)
@@ -141,19 +176,39 @@ def train(p: Params, model: str, common: dict[str, Any]) -> None:
         distill(model.removeprefix("student-"), **common)
 
 
-def table(p: Params, rows: dict[str, dict[str, dict[str, Any]]], seeds: int) -> str:
-    """One line a model, over the seeds that were measured with its present settings."""
-    found = {m: [rows.get(m, {}).get(str(s), {}) for s in range(seeds)] for m in models(p)}
-    found = {m: [row for row in each if row.get("settings") == settings(p, m)] for m, each in found.items()}
-    shown = {key: title for key, title in SHOWN.items() if any(key in row for each in found.values() for row in each)}
+Found = dict[str, list[dict[str, Any]]]
+
+
+def found(every: list[Case], sets: list[str], rows: dict[str, dict[str, dict[str, Any]]], seeds: int) -> Found:
+    """Of each line, the seeds that were measured with its present settings."""
+    wanted = {case.label: settings(read(case.file, sets), case.model) for case in every}
+    each = {label: [rows.get(label, {}).get(str(seed), {}) for seed in range(seeds)] for label in wanted}
+    return {label: [row for row in its if row.get("settings") == wanted[label]] for label, its in each.items()}
+
+
+def table(measured: Found, seeds: int) -> str:
+    """One line a model."""
+    shown = {
+        key: title for key, title in SHOWN.items() if any(key in row for each in measured.values() for row in each)
+    }
     lines = [f"| model | {' | '.join(shown.values())} |", "|---" * (len(shown) + 1) + "|"]
-    for model, each in found.items():
+    for line, each in measured.items():
         cells = [_spread([100 * row[key] for row in each if key in row]) for key in shown]
         stopped = [row["stopped"].split(":")[0] for row in each if "stopped" in row]
         note = f" ({len(each)} of {seeds} seeds)" if 0 < len(each) < seeds else ""
         note += f" (stopped on {len(stopped)}: {stopped[0]})" if stopped else ""
         if each:
-            lines.append(f"| {model}{note} | {' | '.join(cells)} |")
+            lines.append(f"| {line}{note} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def classes_table(measured: Found) -> str:
+    """The accuracy of each class, as in Smith and Conovaloff's table 1: one line a model, one column a class."""
+    names = list(next(row["classes"] for each in measured.values() for row in each if "classes" in row))
+    lines = [f"| model | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for line, each in measured.items():
+        cells = [_spread([100 * float(row["classes"][name]) for row in each if "classes" in row]) for name in names]
+        lines.append(f"| {line} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -184,16 +239,19 @@ def main() -> None:
     one = partial(measure, file=file, sets=asked.sets, measured=measured, threads=threads)
     with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as workers:
         list(workers.map(one, range(asked.seeds)))
-    host, rows = machine(choose("auto")), measured.rows()
-    n = next(iter(rows["scratch"].values()))["n"]
+    with tempfile.TemporaryDirectory() as folder:
+        every = cases(file, asked.sets, Path(folder))
+        rows = found(every, asked.sets, measured.rows(), asked.seeds)
+    host, n = machine(choose("auto")), next(row["n"] for each in rows.values() for row in each if "n" in row)
     text = (
-        f"{table(read(file, asked.sets), rows, asked.seeds)}\n\n{asked.seeds} seeds (split, labels, weights), mean ± "
+        f"{table(rows, asked.seeds)}\n\n{asked.seeds} seeds (split, labels, weights), mean ± "
         f"standard deviation, last step, n = {n} test images; {host['cpu']}, {threads} of {host['cores']} cores a "
         f"seed, {host['device']}, torch {torch.__version__}; {datetime.now(UTC):%Y-%m-%d}."
     )
+    if Grid.at(file) and Grid.load(file).classes:
+        text += f"\n\nAccuracy of each class, %:\n\n{classes_table(rows)}"
     print(text)
-    if not os.environ.get("DRY"):
-        write(name, text)
+    write(name, text)
 
 
 if __name__ == "__main__":

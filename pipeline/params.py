@@ -90,8 +90,8 @@ class Optimiser(Section):
 class Schedule(Section):
     """The learning rate as a function of progress."""
 
-    name: Literal["cosine", "fixmatch", "constant"] = "cosine"
-    """Half a cosine to 0; cos(7 pi t / 16) (arXiv:2001.07685); or flat."""
+    name: Literal["cosine", "fixmatch", "linear", "constant"] = "cosine"
+    """Half a cosine to 0; cos(7 pi t / 16) (arXiv:2001.07685); a line to 0; or flat."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the steps that rise linearly from 0."""
 

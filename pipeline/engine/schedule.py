@@ -11,6 +11,7 @@ from pipeline.params import Schedule
 SHAPES = {
     "cosine": lambda t: (1 + cos(pi * t)) / 2,
     "fixmatch": lambda t: cos(7 * pi * t / 16),  # ends at 0.195 of the peak
+    "linear": lambda t: 1 - t,
     "constant": lambda t: 1.0,
 }
 

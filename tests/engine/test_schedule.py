@@ -18,11 +18,15 @@ def test_fixmatch_ends_at_a_fifth():
     assert factor(Schedule(name="fixmatch"), 0.5) == pytest.approx(cos(7 * pi / 32))
 
 
+def test_linear():
+    assert [factor(Schedule(name="linear"), t) for t in (0, 0.25, 1)] == pytest.approx([1, 0.75, 0])
+
+
 def test_constant():
     assert {factor(Schedule(name="constant"), t / 10) for t in range(10)} == {1.0}
 
 
-@pytest.mark.parametrize("name", ["cosine", "fixmatch", "constant"])
+@pytest.mark.parametrize("name", ["cosine", "fixmatch", "linear", "constant"])
 def test_warmup_rises_linearly_and_the_shape_takes_what_is_left(name):
     schedule = Schedule(name=name, warmup=0.2)
     assert [factor(schedule, t) for t in (0, 0.05, 0.1, 0.15)] == pytest.approx([0, 0.25, 0.5, 0.75])

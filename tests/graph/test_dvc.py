@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from grid import Grid
 from PIL import Image
 from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
@@ -94,14 +95,21 @@ def test_the_file_of_a_used_method_runs_its_users(project: Project) -> None:
     project.repro()
 
 
-def test_experiments(project: Project) -> None:
+def test_experiments(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """`dvc exp run -S`, and a grid in the queue."""
     project.commit()
     said = project.call("dvc", "exp", "run", "-n", "one", "-S", "+rounds.2.distill.steps=6")
     assert set(re.findall(r"Running stage '([^']+)'", said)) - ALWAYS >= {"distill@2", "report"}
     project.call("git", "checkout", "-q", ".")
     project.call("dvc", "checkout", "-q")
-    project.call("dvc", "exp", "run", "--queue", "-S", "+rounds.2.distill.steps=4,5")
+    changes = {
+        steps: {"distill": {"steps": steps, "views": {"x": f"affine(10, .1)|cutout(.{steps})"}}} for steps in (4, 5)
+    }
+    rows = {str(n): {"rounds": {"2": change}} for n, change in changes.items()}
+    grid = Grid(project.folder / "length.yaml", "params.yaml", rows, "student-2")
+    monkeypatch.chdir(project.folder)
+    for row in grid.rows:
+        project.call(*grid.command(row, []))
     project.call("dvc", "queue", "start", "-j", "1")
     for _ in range(60):
         status = project.call("dvc", "queue", "status")
@@ -109,9 +117,10 @@ def test_experiments(project: Project) -> None:
             break
         project.call("sleep", "5")
     assert status.count("Success") == 2, status
-    table = project.call("dvc", "exp", "show", "--csv", "--only-changed")
-    column = table.splitlines()[0].split(",").index("rounds.2.distill.steps")
-    assert {"4", "5", "6"} <= {row.split(",")[column] for row in table.splitlines()[1:]} and "top1" in table
+    table = project.call("dvc", "exp", "show", "--csv", "--only-changed").splitlines()
+    shown = [dict(zip(table[0].split(","), row.split(","), strict=False)) for row in table[1:]]
+    assert {"4", "5", "6"} <= {row["rounds.2.distill.steps"] for row in shown} and "top1" in table[0]
+    assert {"length-4", "length-5"} <= {row["Experiment"] for row in shown}
 
 
 def test_without_git(project: Project, tmp_path: Path) -> None:
