@@ -8,6 +8,7 @@ from grid import Grid, leaves, overlay, quoted, slug
 from ruamel.yaml import YAML
 
 from pipeline import yaml_file
+from pipeline.nets.encoder import build_encoder
 
 GRIDS = sorted((Path(__file__).parents[1] / "benchmarks" / "grids").glob("*.yaml"))
 
@@ -19,6 +20,8 @@ def test_every_row_is_parameters_that_hold_and_no_two_are_the_same(path, tmp_pat
     assert all(grid.model in params.models for params in rows.values())
     assert len({params.model_dump_json() for params in rows.values()}) == len(rows)
     assert len({slug(row) for row in rows}) == len(rows), "DVC names experiments by them"
+    first = next(iter(rows.values()))
+    build_encoder(first.encoder, first.data.channels, first.data.size, [0.5], [0.25])
 
 
 def test_what_a_row_changes_lies_over_what_all_change_and_that_over_the_file(tmp_path):

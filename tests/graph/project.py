@@ -79,4 +79,4 @@ class Project:
 
     def commit(self) -> None:
         self.call("git", "add", "-A")
-        self.call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "state")
+        self.call("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--allow-empty", "-qm", "state")
