@@ -10,20 +10,20 @@ from pipeline.nets.parts import StochasticDepth, classifier, he_normal, linear_d
 SLOPE = 0.1
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
-    """Statistics over about a thousand steps, and TensorFlow's epsilon: the values of MixMatch and FixMatch."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=1e-3)
+def norm(channels: int, momentum: float) -> nn.BatchNorm2d:
+    """With TensorFlow's epsilon, as in MixMatch and FixMatch."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=momentum)
 
 
 class WideBlock(nn.Module):
     """y = shortcut(x) + f(x), f = (norm, leaky relu, conv) twice. The `first`'s shortcut sees the activation."""
 
-    def __init__(self, inside: int, outside: int, stride: int, first: bool, skip: float) -> None:
+    def __init__(self, inside: int, outside: int, stride: int, first: bool, skip: float, momentum: float) -> None:
         super().__init__()
         self.first = first
-        self.bn1 = norm(inside)
+        self.bn1 = norm(inside, momentum)
         self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        self.bn2 = norm(outside)
+        self.bn2 = norm(outside, momentum)
         self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
         self.drop_path = StochasticDepth(skip)
         self.shortcut = nn.Conv2d(inside, outside, 1, stride, bias=False) if inside != outside else nn.Identity()
@@ -38,7 +38,8 @@ class WideResNet(nn.Module):
     """WRN-depth-width (Zagoruyko and Komodakis 2016, arXiv:1605.07146), as MixMatch and FixMatch use it.
 
     Their TensorFlow convolutions have biases; ours have none, since only norms read the sums that would carry them.
-    WRN-28-2 has 1,467,610 parameters with ten classes and three channels.
+    WRN-28-2 has 1,467,610 parameters with ten classes and three channels. The running statistics of its norms are over
+    about 1 / `bn_momentum` steps, a thousand as theirs: runs of a few hundred steps want a larger one.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class WideResNet(nn.Module):
         num_classes: int = 0,
         in_chans: int = 3,
         drop_path_rate: float = 0.0,
+        bn_momentum: float = 0.001,
     ) -> None:
         super().__init__()
         count, rest = divmod(depth - 4, 6)
@@ -61,10 +63,10 @@ class WideResNet(nn.Module):
             layer, outside = nn.Sequential(), (16 * width) << stage
             for block in range(count):
                 stride = 2 if stage and not block else 1
-                layer.append(WideBlock(inside, outside, stride, stage == block == 0, next(skips)))
+                layer.append(WideBlock(inside, outside, stride, stage == block == 0, next(skips), bn_momentum))
                 inside = outside
             self.add_module(name, layer)
-        self.bn = norm(inside)
+        self.bn = norm(inside, bn_momentum)
         self.fc = classifier(self.num_features, num_classes)
         he_normal(self)
         if isinstance(self.fc, nn.Linear):

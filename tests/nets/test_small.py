@@ -114,3 +114,9 @@ def test_small_resnets_are_timms_but_for_the_stem(small, name):
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 3, 16, 16)
     assert torch.allclose(ours.eval()(x), theirs.eval()(x), atol=1e-5)
+
+
+def test_all_norms_of_a_wide_network_have_the_momentum_that_is_asked_for():
+    for network, momentum in ((WideResNet(10, 1), 0.001), (WideResNet(10, 1, bn_momentum=0.02), 0.02)):
+        norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        assert {(norm.momentum, norm.eps) for norm in norms} == {(momentum, 1e-3)} and len(norms) == 7
