@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.methods.method import Method
 
 HERE = Path(__file__).parent / "methods"
-FAMILIES = ("pretext", "semi")
+FAMILIES = ("pretext", "semi", "distill")
 TYPES: dict[str | None, Any] = {"int": int, "float": float, "bool": bool, "str": str, None: None}
 
 

@@ -48,7 +48,7 @@ def references(params: Params) -> Iterator[Finding]:
         yield from _one_of((*here, "teacher"), each.teacher, made)
         yield from _one_of((*here, "from"), each.start, ["scratch", *runs, *made])
         both = params.round_distill(name)
-        for loc, message in _method((*here, "distill"), both, each.method, "semi", (*here, "method")):
+        for loc, message in _method((*here, "distill"), both, each.method, "distill", (*here, "method")):
             if len(loc) < 5 or loc[4] in getattr(each.distill, loc[3]):
                 yield loc, message
             else:  # the common section says it
@@ -81,9 +81,6 @@ def _method(here: Loc, stage: Training, name: str, family: str, named: Loc | Non
         entry = catalogue.find(name, family)
     except ParamsError as error:
         yield named or (*here, "method"), str(error)
-        return
-    if entry.columns and here[0] != "rounds":
-        yield (*here, "method"), f"{name!r} learns what a teacher says, which only a round has; choose another method"
         return
     try:
         knobs_model(entry).model_validate(stage.knobs)

@@ -138,7 +138,7 @@ class Finetune(Training):
     start: str = Field(default="scratch", alias="from")
     """`scratch`, or the pretraining run that is fine-tuned."""
     method: str = "supervised"
-    """A method of the family `semi` that needs no teacher."""
+    """A method of the family `semi`."""
     layer: Annotated[int, Field(ge=0)] = 0
     """Layers of the pretrained projection head that are kept below the classifier (SimCLRv2, arXiv:2006.10029)."""
     frozen: bool = False
@@ -180,7 +180,7 @@ class Round(Section):
     start: str = Field(default="scratch", alias="from")
     """Where the student's encoder starts: `scratch`, a pretraining run, or a model made before this round."""
     method: str = "noisy_student"
-    """A method of the family `semi`. One that needs no teacher has the chosen images among its labelled ones."""
+    """A method of the family `distill`."""
     label: Label = Label()
     """What this round changes in the common `label`."""
     distill: Distill = Distill()

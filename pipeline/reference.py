@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 Schema = dict[str, Any]
 METHODS = {
     "Pretrain": [e for e in catalogue.entries() if e.family == "pretext"],
-    "Finetune": [e for e in catalogue.entries() if e.family == "semi" and not e.columns],
-    "Round": [e for e in catalogue.entries() if e.family == "semi"],
+    "Finetune": [e for e in catalogue.entries() if e.family == "semi"],
+    "Round": [e for e in catalogue.entries() if e.family == "distill"],
 }
 PLACE: dict[type[BaseModel], str] = {  # where each model stands in params.yaml, in the order of the page
     params.Params: "the top",
@@ -40,8 +40,8 @@ PLACE: dict[type[BaseModel], str] = {  # where each model stands in params.yaml,
 }
 ABOUT = {
     "pretext": "Self-supervised: unlabelled images alone (`pretrain`).",
-    "semi": "Labelled images, with or without unlabelled ones (`finetune`, `rounds`); those that ask the sidecars for\n"
-    "a teacher are for `rounds` alone.",
+    "semi": "Labelled images, with or without unlabelled ones (`finetune`).",
+    "distill": "Labelled images, and unlabelled ones that a teacher has looked at (`rounds`).",
 }
 INTRODUCTION = """# params.yaml
 

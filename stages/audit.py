@@ -23,7 +23,7 @@ def audit(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typer
             labels = Labels.open(ROOT / "labels" / name, shards)
             rules = p.round_distill(name).select
             selection = select(labels.confidence(), labels.guess(), shards.keys, rules, p.seed, len(classes))
-            if not catalogue.find(each.method, "semi").columns:
+            if not catalogue.find(each.method, "distill").columns:
                 selection = selection.once()
             write_audit(folder / name, audit(labels, shards, selection, truth, previous, classes))
             previous = labels

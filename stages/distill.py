@@ -32,7 +32,7 @@ def distill(
     selection = select(labels.confidence(), labels.guess(), shards.keys, training.select, p.seed, classes)
     task = Task(
         name=f"student-{round}",
-        entry=catalogue.find(chosen.method, "semi"),
+        entry=catalogue.find(chosen.method, "distill"),
         training=training,
         start=chosen.start,
         defines={"labels": files.sha256(summary)},

@@ -7,7 +7,9 @@ import pytest
 from pipeline import catalogue
 from tests.params_files import SMALL, changed, said
 
-SEMI = ", ".join(entry.name for entry in catalogue.entries() if entry.family == "semi")
+SEMI, DISTILL = (
+    ", ".join(entry.name for entry in catalogue.entries() if entry.family == family) for family in ("semi", "distill")
+)
 
 
 @pytest.fixture
@@ -46,13 +48,11 @@ def file(tmp_path):
         ("method: supervised", "method: simclr", [
             f"params.yaml:10: finetune.method: 'simclr' is no method of the family semi; choose one of {SEMI}"]),
         ("from: one, method: noisy_student", "from: one, method: nosy", [
-            f"params.yaml:15: rounds.1.method: 'nosy' is no method of the family semi; choose one of {SEMI}"]),
-        ("method: supervised", "method: noisy_student", [
-            "params.yaml:10: finetune.method: 'noisy_student' learns what a teacher says, which only a round has"]),
-        ("from: one, method: noisy_student", "from: one, method: boss, distill: {views: {v: flip}}", [
+            f"params.yaml:15: rounds.1.method: 'nosy' is no method of the family distill; choose one of {DISTILL}"]),
+        ("from: one, method: noisy_student", "from: one, method: self_training, distill: {views: {v: flip}}", [
             "params.yaml:15: rounds.1.distill.views.v: unknown key; known here: x, u, s"]),
-        ("from: one, method: noisy_student", "from: one, method: boss, distill: {knobs: {balance: 5}}", [
-            "params.yaml:15: rounds.1.distill.knobs.balance: Input should be 0, 1, 2, 3 or 4 (got 5)"]),
+        ("from: one, method: noisy_student", "from: one, method: self_training, distill: {knobs: {tau: sure}}", [
+            "params.yaml:15: rounds.1.distill.knobs.tau: Input should be a valid number"]),
         ("tau: 0.2", "tua: 0.2", ["params.yaml:7: pretrain.two.knobs.tua: unknown key; did you mean 'tau'?"]),
         ("tau: 0.2", "tau: cold", ["params.yaml:7: pretrain.two.knobs.tau: Input should be a valid number (got 'cold')"]),
         ("tau: 0.2", "dim: 1.5", ["params.yaml:7: pretrain.two.knobs.dim: Input should be a valid integer"]),
@@ -86,14 +86,14 @@ def test_the_common_section_is_blamed_once_for_all_rounds(file):
 
 
 def test_what_only_some_rounds_have_is_no_part_of_the_common_section(file):
-    """A round learns by any method for labelled and unlabelled images; a knob of the other rounds is theirs to say."""
-    boss = changed("from: one, method: noisy_student", "from: one, method: boss")
-    assert said(file, boss) == []
-    assert said(file, changed("{ema: 0.9}", "{ema: 0.9, smoothing: 0.0}", boss)) == [
-        "params.yaml:13: distill.knobs.smoothing: unknown key; known here: balance, tau, delta, weight, bn_update, ema "
-        "(for boss, round 1): give it to the rounds that have it, each in its `distill`"
+    """A knob that the methods of other rounds have is theirs to say."""
+    mixed = changed("from: one, method: noisy_student", "from: one, method: self_training")
+    assert said(file, mixed) == []
+    assert said(file, changed("{ema: 0.9}", "{ema: 0.9, smoothing: 0.0}", mixed)) == [
+        "params.yaml:13: distill.knobs.smoothing: unknown key; known here: tau, weight, bn_update, ema "
+        "(for self_training, round 1): give it to the rounds that have it, each in its `distill`"
     ]
-    assert said(file, changed("labels: hard", "labels: hard, smoothing: 0.0", boss)) == []
+    assert said(file, changed("labels: hard", "labels: hard, smoothing: 0.0", mixed)) == []
 
 
 def test_a_self_training_chain_may_branch(file):

@@ -32,24 +32,19 @@ def test_every_method_and_every_knob_has_its_place():
 
 def test_a_method_brings_its_knobs_and_views_into_the_schema():
     defs = json.loads(PAGES["params.schema.json"])["$defs"]
-    places = {"pretext": {"Pretrain"}, "semi": {"Finetune", "Round"}}
+    places = {"pretext": "Pretrain", "semi": "Finetune", "distill": "Round"}
     for entry in entries():
-        models = {model for model in ("Pretrain", "Finetune", "Round") if entry.name in names(defs[model])}
-        assert models == ({"Round"} if entry.columns else places[entry.family])
-        for model in models:
-            rules = {rule["if"]["properties"]["method"]["const"]: rule["then"] for rule in defs[model]["allOf"]}
-            has = rules[entry.name]
-            has = has["properties"]["distill"] if model == "Round" else has
-            has = defs[has["$ref"].rpartition("/")[2]]["properties"]
-            assert {k: v["default"] for k, v in has["knobs"]["properties"].items()} == {
-                knob: default for knob, (_, default) in entry.knobs.items()
-            }
-            assert has["knobs"]["additionalProperties"] is False
-            assert has["views"]["properties"].keys() == (entry.labelled | entry.unlabelled).keys()
-
-
-def names(model):
-    return model["properties"]["method"]["enum"]
+        listed = [name for name in places.values() if entry.name in defs[name]["properties"]["method"]["enum"]]
+        assert listed == [places[entry.family]]
+        rules = {rule["if"]["properties"]["method"]["const"]: rule["then"] for rule in defs[listed[0]]["allOf"]}
+        has = rules[entry.name]
+        has = has["properties"]["distill"] if entry.family == "distill" else has
+        has = defs[has["$ref"].rpartition("/")[2]]["properties"]
+        assert {k: v["default"] for k, v in has["knobs"]["properties"].items()} == {
+            knob: default for knob, (_, default) in entry.knobs.items()
+        }
+        assert has["knobs"]["additionalProperties"] is False
+        assert has["views"]["properties"].keys() == (entry.labelled | entry.unlabelled).keys()
 
 
 def test_the_schema_has_every_key_of_the_default_params():

@@ -28,7 +28,10 @@ class Method(nn.Module):
     unlabelled: dict[str, str] = {}
     """view -> recipe, for unlabelled images; an instance may leave some out, or change recipes, as its knobs say"""
     columns: tuple[str, ...] = ()
-    """what the sidecars add to each unlabelled image: `teacher`, the logits of the teacher (B, classes)"""
+    """what the sidecars add to each unlabelled image: `teacher`, the logits of the teacher (B, classes)
+
+    A round whose method asks for nothing of them has its chosen images among the labelled ones, by the teacher's class.
+    """
 
     online: Branch
     t = 0.0

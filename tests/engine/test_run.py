@@ -23,7 +23,7 @@ def test_a_student_smaller_than_its_teacher_is_warned_of(forks, world):
 def test_a_round_of_another_method_goes_on_after_a_kill(forks, world):
     """With pseudo-labels among the labels: the bytes of a run that nobody disturbed."""
     whole, here = world("student-1"), world("student-1")
-    command = stage, here.folder, "student-1", "rounds.1.method=boss", "distill.select.quota=5"
+    command = stage, here.folder, "student-1", "rounds.1.method=self_training", "distill.select.quota=5"
     forks.call(*(whole.folder if word is here.folder else word for word in command))
     assert forks.run(*command, hooks=[partial(at_step, STEPS - 1, die)]) == -9
     assert forks.run(*command, hooks=[partial(at_step, STEPS - 2, die)]) == 0, "it does not begin again"

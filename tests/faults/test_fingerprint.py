@@ -76,7 +76,7 @@ def marks_of_pseudo_labels(folder: Path) -> list[str]:
             return labels
 
         Selection.pseudo = pseudo
-        found.append(mark(folder, "rounds.1.method=boss", name="student-1"))
+        found.append(mark(folder, "rounds.1.method=self_training", name="student-1"))
     return found
 
 

@@ -48,10 +48,10 @@ def test_a_parameter_of_round_2_runs_round_2_and_the_report(project: Project) ->
 
 def test_a_new_round_runs_its_own_stages(project: Project) -> None:
     rounds = YAML().load(project.folder / "params.yaml")["rounds"]
-    third = {"teacher": "student-2", "from": "scratch", "method": "boss", "label": {}, "distill": {}}
+    third = {"teacher": "student-2", "from": "scratch", "method": "self_training", "label": {}, "distill": {}}
     project.set(rounds=rounds | {"3": third})
     assert project.repro() == {"label@3", "distill@3", "evaluate-student@3", "audit", "report"}
-    method = project.folder / "pipeline/methods/semi/boss.py"
+    method = project.folder / "pipeline/methods/distill/self_training.py"
     text = method.read_text()
     method.write_text(text + "\n# another line\n")
     assert {"distill@3"} <= project.repro() <= {"distill@3", "report"}, "a round depends on its own method"
@@ -87,7 +87,7 @@ def test_the_file_of_an_unused_method_runs_nothing(project: Project) -> None:
 
 def test_the_file_of_a_used_method_runs_its_users(project: Project) -> None:
     """That the test above can fail. Weights that come out the same run nothing further."""
-    used = project.folder / "pipeline/methods/semi/noisy_student.py"
+    used = project.folder / "pipeline/methods/distill/noisy_student.py"
     text = used.read_text()
     used.write_text(text + "\n# another line\n")
     assert {"distill@1", "distill@2"} <= project.repro() <= {"distill@1", "distill@2", "report"}

@@ -7,7 +7,7 @@ import torch
 from pipeline import catalogue
 from tests.contract import small_task as task
 
-ENTRY = catalogue.find("noisy_student", "semi")
+ENTRY = catalogue.find("noisy_student", "distill")
 K = 10
 
 

@@ -20,8 +20,8 @@ encoder: {name: tiny, args: {width: 4}}
 finetune: {method: boss, steps: 10, batch: 20, monitors: 1, knobs: {tau: 0.6, ema: 0.9}}
 distill: {steps: 10, batch: 20, monitors: 1, select: {threshold: 0.0, quota: 60}}
 rounds:
-  "1": {teacher: finetune, method: boss, distill: {knobs: {balance: 0}}}
-  "2": {teacher: student-1, method: boss}
+  "1": {teacher: finetune, method: self_training}
+  "2": {teacher: student-1, method: self_training}
 runtime: {device: cpu}
 """
 
@@ -69,6 +69,6 @@ def test_a_round_learns_from_the_labels_and_the_chosen_pseudo_labels(tmp_path, m
         assert {y for n in range(10) for y in seen[number].at(n)["y"].tolist()} == set(learned.values())
         assert torch.equal(seen[number].streams["unlabelled"].rows, torch.arange(len(unlabelled))), "all, each once"
         about = json.loads(Path(f"data/models/student-{name}/model.json").read_text())
-        assert (about["method"], about["labels"], about["kind"]) == ("boss", 40, "classifier")
+        assert (about["method"], about["labels"], about["kind"]) == ("self_training", 40, "classifier")
         selected = json.loads(Path(f"data/audits/{name}/audit.json").read_text())["selected"]
         assert selected["weight"] == selected["n"] == len(chosen), "the audit counts each once, too"
