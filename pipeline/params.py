@@ -117,7 +117,7 @@ class Training(Section):
     """Recipe of a view, where it is not to be the method's own: `ssl-pipe methods` lists them."""
     knobs: dict[str, Any] = {}
     """Knobs of the method: `ssl-pipe methods` lists them with their defaults."""
-    monitors: Annotated[int, Field(ge=0)] = 10
+    monitors: Annotated[int, Field(ge=0, le=1000)] = 10
     """How often, over the run, the validation images are looked at."""
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from pipeline.losses import cross_entropy, sharpen
 from pipeline.methods.classifier import Classifier
 from pipeline.methods.strengths import Given, Learned
-from pipeline.nets.branch import dealt, running_statistics
+from pipeline.nets.branch import ask, dealt, running_statistics
 from pipeline.nets.encoder import Encoder
 from pipeline.nets.heads import Head
 from pipeline.nets.luck import Luck
@@ -65,8 +65,8 @@ class ReMixMatch(Classifier):
     def step(self, x: Tensor, y: Tensor, u: Tensor, s: Tensor, r: Tensor | None = None) -> Iterator[Tensor]:
         seen, s, *more = self.strengths(*[view for view in (x, s, r) if view is not None][: len(self.unlabelled)])
         known, quarters = F.one_hot(y, self.classes).float(), (4 * self.luck(s)).long()
+        p = ask(self.online, u).softmax(1)
         with running_statistics(self.online, moves=False):
-            p = self.online(u).detach().float().softmax(1)
             on_s, on_turned = self.online(s), self.quarters(self.online.encoder(turned(s, quarters)))
         guess = sharpen(self.alignment(p), self.temperature)
         images, labels = mixup(self.luck, self.alpha, "all", [seen, u, s, *more], [known, *[guess] * (2 + len(more))])
