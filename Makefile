@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # One thread a process: the networks of the tests are too small to share.
-TESTS := OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadgroup
+TESTS := OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test quick faults check docs
 

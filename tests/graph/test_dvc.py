@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from pipeline.data.shards import ShardSet
 from tests.graph.project import ALWAYS, QUICK, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("graph")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STUDENT_2 = {"distill@2", "evaluate-student@2", "audit", "report"}
 
