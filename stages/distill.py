@@ -40,6 +40,6 @@ def distill(
     )
     if task.entry.columns:
         task.rows, task.columns = selection.rows.repeat_interleave(selection.weights), {"teacher": labels.logits}
-    else:
+    elif task.entry.unlabelled:
         task.pseudo = selection.pseudo(labels.guess())
     run(task, p, ROOT)

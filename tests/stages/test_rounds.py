@@ -72,3 +72,21 @@ def test_a_round_learns_from_the_labels_and_the_chosen_pseudo_labels(tmp_path, m
         assert (about["method"], about["labels"], about["kind"]) == ("self_training", 40, "classifier")
         selected = json.loads(Path(f"data/audits/{name}/audit.json").read_text())["selected"]
         assert selected["weight"] == selected["n"] == len(chosen), "the audit counts each once, too"
+
+
+@pytest.mark.slow
+def test_a_method_that_sees_no_unlabelled_image_learns_from_the_labels_alone(tmp_path, monkeypatch, seen):
+    """Though the teacher labelled all images, and all were selected."""
+    monkeypatch.chdir(tmp_path)
+    text = PARAMS.replace("method: self_training", "method: tf_kd").replace("quota: 60", "quota: null")
+    Path("params.yaml").write_text(text)
+    common = [], Path("params.yaml")
+    prepare.prepare(None, *common)
+    scratch.scratch(*common)
+    finetune.finetune(False, *common)
+    label.label("1", *common)
+    distill.distill("1", *common)
+    streams, labelled = seen[1].streams, ShardSet.open(Path("data/shards/labelled"))
+    assert list(streams) == ["labelled"] and len(streams["labelled"].rows) == len(labelled) == 40
+    learned = streams["labelled"].columns["y"](torch.arange(40))
+    assert torch.equal(learned, torch.as_tensor(labelled.labels))
