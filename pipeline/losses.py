@@ -178,6 +178,18 @@ def divergence(target: Tensor, logits: Tensor) -> Tensor:
     return cross_entropy(logits, target) + torch.xlogy(target, target).sum(1)
 
 
+def distillation(logits: Tensor, teacher: Tensor, temperature: float, reduction: str = "sample") -> Tensor:
+    """T^2 KL(softmax(z_t / T) || softmax(z_s / T)) of logits (B, K) (arXiv:1503.02531, section 2).
+
+    `sample`: the mean over samples; `element`: over all B K numbers, K times less, as in the code of DeiT and of Tf-KD.
+    The gradient of the softened softmax goes with 1 / T^2, so that with T^2 it is of one size for all T.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        target = (teacher.float() / temperature).softmax(1)
+        losses = temperature**2 * divergence(target, logits.float() / temperature)
+    return losses.mean() / (logits.shape[1] if reduction == "element" else 1)
+
+
 def mean_where(kept: Tensor, losses: Tensor) -> Tensor:
     """The mean of losses (B,) over the samples of all processes that `kept` (B,), of 0 and 1, has; of none, 0.
 

@@ -38,6 +38,9 @@ def distill(
         defines={"labels": files.sha256(summary)},
         teacher_size=files.read_json(summary)["teacher_parameters"],
     )
+    if "teacher" in task.entry.given:
+        task.teacher = chosen.teacher
+        labels.are_of(files.read_json(ROOT / "models" / chosen.teacher / "model.json")["weights_sha256"])
     if task.entry.columns:
         task.rows, task.columns = selection.rows.repeat_interleave(selection.weights), {"teacher": labels.logits}
     elif task.entry.unlabelled:

@@ -85,7 +85,8 @@ class Inputs:
                 training.batch * (training.ratio if method.labelled else 1),
                 self._views(method.unlabelled, training),
             )
-            streams["unlabelled"] = self._stream("unlabelled", rows, batch, views, columns)
+            asked = {name: columns[name] for name in method.columns}
+            streams["unlabelled"] = self._stream("unlabelled", rows, batch, views, asked)
         parts = {name: ranks.part(stream.batch) for name, stream in streams.items()}
         return Batches(streams, seed, self.device, parts, index="index" in method.asks())
 

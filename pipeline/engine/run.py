@@ -39,6 +39,8 @@ class Task:
     """the model whose encoder goes on, or teaches"""
     layer: int = 0
     frozen: bool = False
+    teacher: str = ""
+    """the model that teaches a method that asks for one, where `start` is to go on"""
     rows: Tensor | None = None
     """rows of the unlabelled images to learn from, with repeats; None means each of them once"""
     images: str = "unlabelled"
@@ -103,14 +105,16 @@ def _method(task: Task, params: Params, inputs: Inputs, root: Path) -> Method:
     page = inputs.page
     seed.everything(params.seed, "init", task.name)
     chosen, images = params.encoder_of(task.training), (page.channels, page.size, page.mean, page.std)
-    start = root / "models" / task.start
+    models, asks = root / "models", "teacher" in task.entry.given
     given: dict[str, Any] = {"classes": len(page.classes), "images": inputs.count}
     if "known" in task.entry.given:
         given["known"] = inputs.known()
-    if "teacher" in task.entry.given:
-        given["teacher"], encoder = load_model(start).branch, build_encoder(chosen, *images)
+    if asks:
+        given["teacher"] = load_model(models / (task.teacher or task.start)).branch
+    if asks and not task.teacher:
+        encoder = build_encoder(chosen, *images)
     else:
-        encoder = start_encoder(chosen, *images, start, task.layer)
+        encoder = start_encoder(chosen, *images, models / task.start, task.layer)
     if task.frozen:
         encoder.freeze()
     method = task.entry.load()(encoder, **task.training.knobs, **{name: given[name] for name in task.entry.given})

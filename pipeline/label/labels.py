@@ -42,6 +42,11 @@ class Labels:
             _same(sidecar.path, "sha256", files.sha256(sidecar.path), listed.get(sidecar.path.name), SUMMARY)
         return cls(shards, sidecars, teacher)
 
+    def are_of(self, sha256: str) -> None:
+        """Raises BadData unless the weights of that hash said this: not where the teacher has been trained again."""
+        first = self.sidecars[0]
+        _same(first.path, "teacher", first.about["teacher"], sha256, f"models/{self.teacher}/model.json")
+
     def __len__(self) -> int:
         return len(self.shards)
 

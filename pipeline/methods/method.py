@@ -30,8 +30,8 @@ class Method(nn.Module):
     columns: tuple[str, ...] = ()
     """what the sidecars add to each unlabelled image: `teacher`, the logits of the teacher (B, classes)
 
-    A round whose method asks for nothing of them has its chosen images among the labelled ones, by the teacher's class;
-    one that sees no unlabelled images has the labelled ones alone.
+    An instance may leave it out. A round whose class asks for nothing of them has its chosen images among the labelled
+    ones, by the teacher's class; one that sees no unlabelled images has the labelled ones alone.
     """
 
     online: Branch

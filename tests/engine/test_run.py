@@ -6,7 +6,9 @@ import shutil
 from functools import partial
 
 import pytest
+import torch
 
+from pipeline import files
 from tests.harness import STEPS, at_step, die, stage
 
 SMALLER = ("distill.encoder={name: tiny, args: {width: 2}}", "rounds.1.from=scratch")
@@ -27,6 +29,40 @@ def test_a_round_of_another_method_goes_on_after_a_kill(forks, world):
     forks.call(*(whole.folder if word is here.folder else word for word in command))
     assert forks.run(*command, hooks=[partial(at_step, STEPS - 1, die)]) == -9
     assert forks.run(*command, hooks=[partial(at_step, STEPS - 2, die)]) == 0, "it does not begin again"
+    assert here.digests("student-1") == whole.digests("student-1") and here.litter() == []
+
+
+LOOP = "rounds.1.method=kd", "distill.knobs={targets: loop}", "distill.views={x: plain, u: plain}"
+
+
+def test_a_round_may_ask_its_teacher_while_the_student_starts_elsewhere(forks, world):
+    """With steps too small to see: the student is what it started from, and the teacher is far from it."""
+    here = world("student-1")
+    forks.call(stage, here.folder, "student-1", *LOOP, "rounds.1.from=simclr", "distill.optimiser.lr=1e-12")
+    simclr, student, teacher = (
+        files.read_safetensors(here.data / "models" / name / "model.safetensors")[0]
+        for name in ("simclr", "student-1", "finetune")
+    )
+    for name in (name for name in simclr if "conv" in name):
+        torch.testing.assert_close(student[name], simclr[name], atol=1e-9, rtol=0)
+        assert not torch.allclose(student[name], teacher[name])
+    about = json.loads((here.data / "models/student-1/model.json").read_text())
+    assert (about["from"], about["method"]) == ("simclr", "kd")
+
+
+def test_a_teacher_in_the_loop_is_the_one_that_labelled(forks, world):
+    here = world("student-1")
+    forks.call(stage, here.folder, "finetune", "seed=4")
+    child = forks.start(stage, here.folder, "student-1", *LOOP)
+    assert forks.wait(child) == 65 and "models/finetune/model.json says" in child.said and "`label` again" in child.said
+    forks.call(stage, here.folder, "student-1")
+
+
+def test_a_teacher_in_the_loop_goes_on_after_a_kill(forks, world):
+    whole, here = world("student-1"), world("student-1")
+    forks.call(stage, whole.folder, "student-1", *LOOP)
+    assert forks.run(stage, here.folder, "student-1", *LOOP, hooks=[partial(at_step, STEPS - 1, die)]) == -9
+    assert forks.run(stage, here.folder, "student-1", *LOOP, hooks=[partial(at_step, STEPS - 2, die)]) == 0
     assert here.digests("student-1") == whole.digests("student-1") and here.litter() == []
 
 
