@@ -85,6 +85,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """knobs where the paper's would not fit into 1,797 images and a CPU"""
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixmatch": {"strong": "ctaugment"},
+    "hard_distillation": {"targets": "sidecar"},
     "kd": {"targets": "loop"},
     "remixmatch": {"strong": "ctaugment"},
 }
@@ -119,6 +120,11 @@ def tinted(pixels: Tensor) -> Tensor:
     moments = (ink * centred).sum((2, 3))
     ranks = moments.argsort(0).argsort(0) / (len(pixels) - 1)
     return (pixels * ranks[:, :, None, None]).round().to(torch.uint8)
+
+
+def columns(entry: Entry) -> tuple[str, ...]:
+    """What it reads of the sidecars: nothing where its teacher is in the loop."""
+    return () if entry.knobs.get("targets", (str, ""))[1] == "loop" else entry.columns
 
 
 def channels(entry: Entry) -> int:
@@ -196,7 +202,7 @@ def variants(entries: Iterable[Entry]) -> dict[str, Entry]:
             other = replace(entry, knobs=entry.knobs | chosen)
             asks = method(other)
             name = "-".join((entry.name, *map(str, knobs.values())))
-            made[name] = replace(other, labelled=asks.labelled, unlabelled=asks.unlabelled, columns=asks.columns)
+            made[name] = replace(other, labelled=asks.labelled, unlabelled=asks.unlabelled)
     return made
 
 
@@ -214,11 +220,11 @@ def batches(
     pixels, truth = digits(channels(entry))
     labels, sure = targets.get("labels", truth), targets.get("sure", 2.0)
     noise = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(1))
-    columns = {"teacher": (sure * torch.eye(10)[labels] + noise).__getitem__}
+    sidecars = {"teacher": (sure * torch.eye(10)[labels] + noise).__getitem__}
     streams = {}
     for name, recipes, size, rows, extra in (
         ("labelled", entry.labelled, batch, LABELLED, {"y": labels[LABELLED].__getitem__}),
-        ("unlabelled", entry.unlabelled, batch * ratio, slice(None), {key: columns[key] for key in entry.columns}),
+        ("unlabelled", entry.unlabelled, batch * ratio, slice(None), {key: sidecars[key] for key in columns(entry)}),
     ):
         if recipes:
             images = Images(pixels[rows])

@@ -7,18 +7,11 @@ import torch
 from pipeline import catalogue
 from pipeline.nets.memory import Frozen
 from tests.contract import small_task as task
-from tests.methods import seeing
+from tests.methods.taught import K, batch, contrary, hard, plain, without_sidecars
 from tests.semi import softmax
 
 ENTRY = catalogue.find("kd", "distill")
 LOOP = task.variants([ENTRY])["kd-loop"]
-K = 10
-
-
-def batch(n=3, ratio=2, scale=3.0):
-    draw = torch.Generator().manual_seed(n)
-    x, u, teacher = (scale * torch.randn(size, K, generator=draw) for size in (n, ratio * n, ratio * n))
-    return {"x": x, "y": torch.randint(K, (n,), generator=draw), "u": u, "teacher": teacher}
 
 
 def soft(student, teacher, temperature):
@@ -27,22 +20,10 @@ def soft(student, teacher, temperature):
     return temperature**2 * (q * (np.log(q) - np.log(p))).sum(1)
 
 
-def hard(x, y):
-    return -np.log(softmax(x.double().numpy())[np.arange(len(y)), y.numpy()])
-
-
-def loop(**knobs):
-    """Networks that give back what they see; the teacher says three times as much, the other way round."""
-    method = seeing.logits(task.method(ENTRY, targets="loop", **knobs))
-    method.teacher.net = torch.nn.Linear(K, K, bias=False)
-    method.teacher.net.weight.data.copy_(3 * torch.eye(K).flip(0))
-    return method
-
-
 @pytest.mark.parametrize("n", (2, 3, 17))
 @pytest.mark.parametrize("knobs", [{}, {"temperature": 20.0, "alpha": 0.3}, {"reduction": "element"}], ids=str)
 def test_the_loss_is_the_formula(n, knobs):
-    seen, method = batch(n), seeing.logits(task.method(ENTRY, **knobs))
+    seen, method = batch(n), plain(ENTRY, **knobs)
     temperature, alpha = knobs.get("temperature", 4.0), knobs.get("alpha", 0.9)
     kl = soft(seen["u"], seen["teacher"], temperature).mean() / (K if "reduction" in knobs else 1)
     expected = alpha * kl + (1 - alpha) * hard(seen["x"], seen["y"]).mean()
@@ -52,24 +33,22 @@ def test_the_loss_is_the_formula(n, knobs):
 
 @pytest.mark.parametrize("n", (2, 17))
 def test_in_the_loop_the_teacher_says_what_it_sees_of_labelled_images_too(n):
-    seen = batch(n)
-    del seen["teacher"]
-    every = torch.cat([seen["x"], seen["u"]])
-    expected = 0.9 * soft(every, 3 * every.flip(1), 4.0).mean() + 0.1 * hard(seen["x"], seen["y"]).mean()
-    assert loop()(**seen).item() == pytest.approx(expected, rel=1e-5)
+    seen, every = without_sidecars(batch(n))
+    expected = 0.9 * soft(every, -3 * every, 4.0).mean() + 0.1 * hard(seen["x"], seen["y"]).mean()
+    assert contrary(ENTRY)(**seen).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_alpha_weighs_the_soft_targets():
     """Of alpha 1 the labels are nothing, of alpha 0 the teacher."""
     seen = batch()
-    all_soft, all_hard = (seeing.logits(task.method(ENTRY, alpha=alpha)) for alpha in (1.0, 0.0))
+    all_soft, all_hard = (plain(ENTRY, alpha=alpha) for alpha in (1.0, 0.0))
     assert all_soft(**seen).item() == all_soft(**seen | {"y": (seen["y"] + 1) % K}).item()
     assert all_hard(**seen).item() == all_hard(**seen | {"teacher": seen["teacher"].flip(1)}).item()
     assert all_hard(**seen).item() == pytest.approx(hard(seen["x"], seen["y"]).mean(), rel=1e-6)
 
 
 def test_a_student_that_says_what_the_teacher_says_has_nothing_to_learn_of_it():
-    seen, method = batch(), seeing.logits(task.method(ENTRY, alpha=1.0))
+    seen, method = batch(), plain(ENTRY, alpha=1.0)
     u = seen["teacher"].clone().requires_grad_()
     loss = method(**seen | {"u": u})
     assert loss.item() == pytest.approx(0, abs=1e-5)
@@ -77,7 +56,7 @@ def test_a_student_that_says_what_the_teacher_says_has_nothing_to_learn_of_it():
 
 
 def gradient(temperature, scale, **knobs):
-    seen, method = batch(5, scale=scale), seeing.logits(task.method(ENTRY, alpha=1.0, temperature=temperature, **knobs))
+    seen, method = batch(5, scale=scale), plain(ENTRY, alpha=1.0, temperature=temperature, **knobs)
     u = seen["u"].requires_grad_()
     return torch.autograd.grad(method(**seen), u)[0]
 
@@ -104,7 +83,7 @@ def test_who_reads_the_sidecars_keeps_no_teacher_and_who_asks_reads_none():
     assert all(parameter.grad is None for parameter in asks.teacher.parameters())
 
 
-def test_the_teacher_in_the_loop_sees_the_views_of_the_student(monkeypatch):
+def test_the_teacher_in_the_loop_sees_the_views_of_the_student():
     method, seen = task.method(ENTRY, targets="loop"), []
     method.teacher.net.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     drawn = task.batches(LOOP).at(0)

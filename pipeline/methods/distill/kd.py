@@ -5,14 +5,13 @@ import torch
 from torch import Tensor
 
 from pipeline.losses import cross_entropy, distillation
-from pipeline.methods.classifier import Classifier
-from pipeline.nets.branch import Branch, ask
+from pipeline.methods.student import Student
+from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import Encoder
-from pipeline.nets.memory import Frozen
 from pipeline.views.recipes import WEAK
 
 
-class KD(Classifier):
+class KD(Student):
     """Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
 
     The student learns the whole distribution of the teacher, both at a high `temperature`, and the labels of the images
@@ -24,8 +23,7 @@ class KD(Classifier):
     strong or labels are many, sidecar where the teacher is slow.
     """
 
-    labelled, unlabelled = dict(x=WEAK), dict(u=WEAK)
-    columns = ("teacher",)
+    labelled, unlabelled, columns = dict(x=WEAK), dict(u=WEAK), ("teacher",)
 
     def __init__(
         self,
@@ -39,16 +37,12 @@ class KD(Classifier):
         reduction: Literal["sample", "element"] = "sample",
         ema: float = 0.0,
     ):
-        super().__init__(encoder, classes, ema)
+        super().__init__(encoder, classes, ema, teacher, targets)
         self.temperature, self.alpha, self.reduction = temperature, alpha, reduction
-        if targets == "loop":
-            self.columns, self.teacher = (), Frozen(teacher)
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, teacher: Tensor | None = None) -> Iterator[Tensor]:
-        on_x, student = self.logits(x, u)
-        if teacher is None:
-            student, teacher = torch.cat([on_x, student]), ask(self.teacher, torch.cat([x, u]))
-        soft = distillation(student, teacher, self.temperature, self.reduction)
-        hard = cross_entropy(on_x, y).mean()
+        says, on = self.told(x, u, teacher), self.online(torch.cat([x, u]))
+        soft = distillation(on[-len(says) :], says, self.temperature, self.reduction)
+        hard = cross_entropy(on[: len(x)], y).mean()
         self.note(soft=soft, hard=hard)
         yield self.alpha * soft + (1 - self.alpha) * hard

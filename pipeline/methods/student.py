@@ -1,0 +1,34 @@
+"""What methods have in common that learn from a teacher network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.methods.classifier import Classifier
+from pipeline.nets.branch import Branch, ask
+from pipeline.nets.encoder import Encoder
+from pipeline.nets.memory import Frozen
+
+Targets = Literal["sidecar", "loop"]
+"""what the teacher said once of the plain image, or what it says in each step of the view that the student sees"""
+
+
+class Student(Classifier):
+    """`targets` sidecar keeps no teacher; loop keeps it, frozen, and asks for no column."""
+
+    teacher: Frozen[Branch]
+
+    def __init__(self, encoder: Encoder, classes: int, ema: float, teacher: Branch, targets: Targets):
+        super().__init__(encoder, classes, ema)
+        if targets == "loop":
+            self.columns, self.teacher = (), Frozen(teacher)
+
+    def told(self, x: Tensor, u: Tensor, teacher: Tensor | None) -> Tensor:
+        """Logits of the teacher: of u (B', classes) as the sidecars have it; in the loop of x and u (B + B', classes).
+
+        So they are of the last rows of [x, u].
+        """
+        return ask(self.teacher, torch.cat([x, u])) if teacher is None else teacher
