@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.methods.classifier import Classifier
 from pipeline.nets.branch import Branch, ask
@@ -21,8 +21,16 @@ class Student(Classifier):
 
     teacher: Frozen[Branch]
 
-    def __init__(self, encoder: Encoder, classes: int, ema: float, teacher: Branch, targets: Targets):
-        super().__init__(encoder, classes, ema)
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: int,
+        ema: float,
+        teacher: Branch,
+        targets: Targets,
+        head: nn.Module | None = None,
+    ):
+        super().__init__(encoder, classes, ema, head=head)
         if targets == "loop":
             self.columns, self.teacher = (), Frozen(teacher)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import ParamsError
 from pipeline.nets.depth import depths
+from pipeline.nets.distilled import side_by_side
 from pipeline.nets.heads import Head
 from pipeline.nets.maps import feature_maps
 from pipeline.nets.multiview import MultiView
@@ -117,7 +118,7 @@ def _network(spec: dict[str, Any]) -> nn.Module:
     else:
         import timm
 
-        net = timm.create_model(spec["name"], pretrained=False, num_classes=0, **given)
+        net = side_by_side(timm.create_model(spec["name"], pretrained=False, num_classes=0, **given))
     return layer_norms(net) if spec["norm"] == "layer" else net
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -43,3 +44,29 @@ class Head(nn.Sequential):
     def first(self, k: int) -> nn.Sequential:
         """The first `k` layers, each with its norm and activation (the last has neither): the modules, not copies."""
         return nn.Sequential(*list(self)[: k * (3 if self.spec["norm"] else 2)])
+
+
+class TokenHeads(nn.Module):
+    """A linear classifier for each of `tokens` features side by side, and the mean of what they say (arXiv:2012.12877).
+
+    (B, dims[0]) -> (B, dims[-1]), where dims[0] is that of all tokens.
+    """
+
+    def __init__(self, dims: list[int], tokens: int = 2) -> None:
+        super().__init__()
+        self.dims, self.spec = list(dims), {"dims": list(dims), "tokens": tokens}
+        self.heads = nn.ModuleList(nn.Linear(dims[0] // tokens, dims[-1]) for _ in range(tokens))
+
+    def apart(self, z: Tensor) -> list[Tensor]:
+        """What each says of its token, (B, dims[-1]), in their order."""
+        return [head(part) for head, part in zip(self.heads, z.chunk(len(self.heads), 1), strict=True)]
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.stack(self.apart(z)).mean(0)
+
+
+def rebuild_head(spec: dict[str, Any] | None) -> nn.Module:
+    """A head of that shape; of None, nn.Identity."""
+    if spec is None:
+        return nn.Identity()
+    return TokenHeads(**spec) if "tokens" in spec else Head(**spec)

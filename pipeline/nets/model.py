@@ -14,7 +14,7 @@ from pipeline import files
 from pipeline.errors import BadData, ParamsError, WrongVersion
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import rebuild
-from pipeline.nets.heads import Head
+from pipeline.nets.heads import Head, TokenHeads, rebuild_head
 from pipeline.nets.weights import load_exactly
 
 VERSION = 1
@@ -59,10 +59,10 @@ def save_model(folder: Path, branch: Branch, about: dict[str, Any]) -> None:
     """Write folder/model.safetensors, then folder/model.json, which holds the hash of the first.
 
     `version`, `encoder`, `head` and `weights_sha256` are filled in from the network, `classes_sha256` from `classes`.
-    The head is a `Head`, or nn.Identity for none.
+    The head is a `Head` or `TokenHeads`, or nn.Identity for none.
     """
     head = branch.head
-    if not isinstance(head, Head | nn.Identity):
+    if not isinstance(head, Head | TokenHeads | nn.Identity):
         raise TypeError(
             f"a {type(head).__name__} cannot be rebuilt from model.json: save Branch(encoder, nn.Identity())"
         )
@@ -71,7 +71,7 @@ def save_model(folder: Path, branch: Branch, about: dict[str, Any]) -> None:
     about = about | {
         "version": VERSION,
         "encoder": branch.encoder.spec,
-        "head": head.spec if isinstance(head, Head) else None,
+        "head": None if isinstance(head, nn.Identity) else head.spec,
         "weights_sha256": files.sha256(path),
     }
     if about.get("classes") is not None:
@@ -103,9 +103,7 @@ def load_model(folder: Path) -> Model:
 
 def _branch(about: dict[str, Any], path: Path) -> Branch:
     try:
-        encoder = rebuild(about["encoder"])
-        head = about["head"]
-        return Branch(encoder, nn.Identity() if head is None else Head(**head))
+        return Branch(rebuild(about["encoder"]), rebuild_head(about["head"]))
     except (KeyError, TypeError, IndexError, RuntimeError, ParamsError) as error:
         raise BadData(f"{path}: no network can be built from it ({type(error).__name__}: {error})") from None
 

@@ -41,8 +41,13 @@ VIT = {
 TRANSFORMER = {"name": "vit_tiny_patch16_224", "args": VIT}
 TOKENIZER = {"args": {"width": 8, "stem_stride": 1, "stages": 2}}
 """a map of 4x4, as the patches of the transformer"""
+DISTILLED = {
+    "name": "deit_tiny_distilled_patch16_224",
+    "args": {"patch_size": 4, "embed_dim": 48, "depth": 1, "num_heads": 2},
+}
 NEEDS: dict[str, dict[str, Any]] = {
     "beit": TRANSFORMER,
+    "deit": DISTILLED,
     "dvae": TOKENIZER,
     "mae": TRANSFORMER,
     "cmc": {"sees": ["L", "edges"]},
@@ -85,6 +90,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """knobs where the paper's would not fit into 1,797 images and a CPU"""
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixmatch": {"strong": "ctaugment"},
+    "deit": {"targets": "sidecar"},
     "hard_distillation": {"targets": "sidecar"},
     "kd": {"targets": "loop"},
     "remixmatch": {"strong": "ctaugment"},

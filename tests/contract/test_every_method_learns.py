@@ -17,6 +17,7 @@ OTHERWISE = {
     "barlow_twins": {"lr": 0.01},
     "beit": {"steps": 300, "lr": 0.01, "name": "adamw", "gain": 0.04},
     "cpc_v2": {"batch": 48, "steps": 300, "lr": 3e-3, "name": "adamw"},
+    "deit": {"steps": 300, "lr": 3e-3, "name": "adamw"},
     "dino": {"lr": 0.1, "steps": 300},
     "dvae": {"lr": 3e-3, "name": "adamw", "gain": 0.0},
     "inpainting": {"steps": 300, "lr": 0.01, "name": "adamw"},
@@ -29,7 +30,7 @@ OTHERWISE = {
     "s4l": {"steps": 200, "lr": 0.3},
     "vicreg": {"lr": 0.02},
 }
-"""what does not learn enough from 150 steps of SGD: CPC v2 and inpainting, which the papers train with Adam; and
+"""what does not learn enough from 150 steps of SGD: CPC v2, inpainting and DeiT, which the papers train with Adam; and
 losses that are sums over dimensions, or ten times another's, which want smaller steps; and DINO, whose loss first
 rises to that of guessing. `gain`, in kNN accuracy, of puzzles: their networks see tiles of 3 x 3 pixels or patches of
 2 x 2, and are asked about whole digits; that relative position learns its own task is tested with it; so is that the

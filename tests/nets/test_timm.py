@@ -10,6 +10,7 @@ from pipeline import files
 from pipeline.errors import BadData, ParamsError
 from pipeline.export import export
 from pipeline.nets.branch import Branch
+from pipeline.nets.distilled import by_token, token_heads
 from pipeline.nets.heads import Head
 from pipeline.nets.model import load_model, save_model
 
@@ -56,6 +57,7 @@ READER = """if True:
         ("tiny", {"width": 8}, 3),
         ("wrn_28_2", {"depth": 10}, 1),
         ("sk_resnet50", {"layers": [1, 1, 1, 1], "width": 0.25, "small": True}, 3),
+        ("deit_tiny_distilled_patch16_224", {"patch_size": 8, "depth": 2}, 3),
     ],
 )
 def test_plain_timm_gives_the_same_logits(model, tmp_path, name, args, channels):
@@ -126,8 +128,23 @@ def test_what_timm_has_no_place_for(model, encoder, tmp_path):
     assert not (tmp_path / "exported").exists()
 
 
+def test_a_head_for_each_token_is_one_of_timm_s_two_classifiers(model, tmp_path):
+    """As DeiT learns them; one linear layer above both tokens is two as well (above)."""
+    import timm
+
+    ours = model("deit_tiny_distilled_patch16_224", {"patch_size": 8, "depth": 2})
+    ours.branch.head = token_heads(ours.branch.encoder, 3)
+    export(ours, tmp_path / "exported")
+    network = timm.create_model(f"local-dir:{tmp_path / 'exported'}", pretrained=True)
+    x = torch.randn(4, 3, 32, 32)
+    assert torch.allclose(network.eval()(x), ours.branch.eval()(x), atol=1e-5)
+    network.set_distilled_training(True)
+    for theirs, mine in zip(network.train()(x), by_token(ours.branch, x), strict=True):
+        assert torch.allclose(theirs, mine, atol=1e-5)
+
+
 def test_two_classifiers_are_not_one(model, tmp_path):
-    ours = model("deit_tiny_distilled_patch16_224", {"depth": 1})
+    ours = model("levit_128s")
     with pytest.raises(BadData, match="2 classifiers"):
         export(ours, tmp_path / "exported")
 

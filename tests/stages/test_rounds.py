@@ -11,7 +11,7 @@ from pipeline.engine import run as engine
 from pipeline.label.labels import Labels
 from pipeline.label.select import select
 from pipeline.params import Select
-from stages import audit, distill, finetune, label, prepare, scratch
+from stages import audit, distill, evaluate, finetune, label, prepare, scratch, tools
 
 PARAMS = """\
 seed: 3
@@ -90,3 +90,46 @@ def test_a_method_that_sees_no_unlabelled_image_learns_from_the_labels_alone(tmp
     assert list(streams) == ["labelled"] and len(streams["labelled"].rows) == len(labelled) == 40
     learned = streams["labelled"].columns["y"](torch.arange(40))
     assert torch.equal(learned, torch.as_tensor(labelled.labels))
+
+
+TWO_HEADS = """\
+seed: 3
+data: {source: digits, size: 8, channels: 1, labels_per_class: 4}
+encoder: {name: tiny, args: {width: 4}}
+finetune: {method: supervised, steps: 10, batch: 20, monitors: 1, knobs: {ema: 0.9}}
+distill:
+  steps: 4
+  batch: 20
+  monitors: 1
+  select: {threshold: 0.0}
+  encoder: {name: deit_tiny_distilled_patch16_224, args: {patch_size: 4, embed_dim: 24, depth: 1, num_heads: 2}}
+rounds:
+  "1": {teacher: finetune, method: deit}
+  "2": {teacher: student-1, from: student-1, method: deit, distill: {knobs: {labels: soft}}}
+runtime: {device: cpu}
+"""
+
+
+@pytest.mark.slow
+def test_a_student_with_two_heads_is_a_model_like_any_other(tmp_path, monkeypatch):
+    """A convolutional network teaches it; it labels, teaches the next one in the loop, is evaluated and exported."""
+    import timm
+
+    from pipeline.nets.model import load_model
+
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(TWO_HEADS)
+    common = [], Path("params.yaml")
+    prepare.prepare(None, *common)
+    scratch.scratch(*common)
+    finetune.finetune(False, *common)
+    for name in ("1", "2"):
+        label.label(name, *common)
+        distill.distill(name, *common)
+    evaluate.evaluate("student-2", *common)
+    metrics = json.loads(Path("data/scores/student-2/metrics.json").read_text())
+    assert 0 <= metrics["top1"] <= 1
+    tools.export("student-2", Path("exported"))
+    network = timm.create_model(f"local-dir:{tmp_path / 'exported'}", pretrained=True).eval()
+    x = torch.randn(4, 1, 8, 8)
+    torch.testing.assert_close(network(x), load_model(Path("data/models/student-2")).branch(x))

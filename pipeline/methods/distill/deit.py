@@ -1,0 +1,58 @@
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.losses import cross_entropy, distillation
+from pipeline.methods.student import Student
+from pipeline.nets.branch import Branch
+from pipeline.nets.distilled import by_token, token_heads
+from pipeline.nets.encoder import Encoder
+from pipeline.views.recipes import STRONG
+
+
+class DeiT(Student):
+    """Touvron et al. 2021, arXiv:2012.12877, distillation through attention.
+
+    A transformer has a distillation token beside its class token: a head on the first learns what the teacher says, one
+    on the second the labels, and what is kept is the mean of the two. `labels` hard is the teacher's class; soft is its
+    distribution, both at `temperature`, for which the paper has `alpha` .1. `alpha` weighs the teacher, 1 - alpha the
+    labels, which alone are smoothed. `targets` and `reduction` are as in `kd`; the authors' code is loop and element.
+
+    Use it for a transformer where labels are too few for one: a convolutional teacher tells it what it would need more
+    images to find. Its encoder is `deit_tiny_distilled_patch16_224` or a larger one, with `args: {patch_size: 4}` or
+    so for small images; `drop_path: .1`, AdamW and a warm-up are the paper's.
+    """
+
+    labelled, unlabelled, columns = dict(x=STRONG), dict(u=STRONG), ("teacher",)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        classes: int,
+        teacher: Branch,
+        targets: Literal["sidecar", "loop"] = "loop",
+        labels: Literal["hard", "soft"] = "hard",
+        temperature: float = 3.0,
+        alpha: float = 0.5,
+        reduction: Literal["sample", "element"] = "sample",
+        smoothing: float = 0.1,
+        ema: float = 0.99996,
+    ):
+        super().__init__(encoder, classes, ema, teacher, targets, token_heads(encoder, classes))
+        self.labels, self.temperature, self.alpha = labels, temperature, alpha
+        self.reduction, self.smoothing = reduction, smoothing
+
+    def step(self, x: Tensor, y: Tensor, u: Tensor, teacher: Tensor | None = None) -> Iterator[Tensor]:
+        says = self.told(x, u, teacher)
+        by_class, by_distillation = by_token(self.online, torch.cat([x, u]))
+        student = by_distillation[-len(says) :]
+        if self.labels == "hard":
+            taught = cross_entropy(student, says.argmax(1)).mean()
+        else:
+            taught = distillation(student, says, self.temperature, self.reduction)
+        learned = cross_entropy(by_class[: len(x)], y, self.smoothing).mean()
+        self.note(taught=taught, learned=learned)
+        yield self.alpha * taught + (1 - self.alpha) * learned
