@@ -70,6 +70,8 @@ class Encoder(Section):
     """Further keyword arguments of the network, e.g. `{img_size: 32, patch_size: 4}`, or `{width: 2, small: true}`."""
     weights: str | None = None
     """A local safetensors file of timm weights to start from."""
+    antialias: bool = False
+    """Positions of a transformer for images of another size are interpolated: false as DeiT does it, true as timm."""
 
 
 class Optimiser(Section):

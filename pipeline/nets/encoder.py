@@ -166,5 +166,5 @@ def build_encoder(
     spec = shape(params, channels, size) | {"mean": list(mean), "std": list(std)}
     encoder = rebuild(spec | {"drop": params.drop, "drop_path": params.drop_path, "neck": None})
     if params.weights:
-        load_weights(encoder.net, Path(params.weights))
+        load_weights(encoder.net, Path(params.weights), params.antialias)
     return encoder

@@ -8,16 +8,20 @@ from torch import Tensor, nn
 
 from pipeline.errors import BadData
 from pipeline.files import read_safetensors
+from pipeline.nets.positions import fitted
 
 
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Every tensor of `net` from a safetensors file in timm's names; only the file's classifier is left out."""
+def load_weights(net: nn.Module, path: Path, antialias: bool = False) -> None:
+    """Every tensor of `net` from a safetensors file in timm's names; only the file's classifier is left out.
+
+    Positions of a transformer for images of another size are interpolated.
+    """
     tensors, _ = read_safetensors(path)
     names = (getattr(net, "pretrained_cfg", None) or {}).get("classifier") or "fc"
     for classifier in (names,) if isinstance(names, str) else names:
         for part in ("weight", "bias"):
             tensors.pop(f"{classifier}.{part}", None)
-    load_exactly(net, tensors, path)
+    load_exactly(net, fitted(tensors, net, antialias), path)
 
 
 def load_exactly(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
