@@ -67,6 +67,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "clusterfit": {"k": 30},
     "deepcluster": {"k": 30},
     "deepcluster_v2": {"hidden": 32, "dim": 16, "k": 100},
+    "deit": {"mixup": 0.1, "cutmix": 0.1},
     "dino": {"hidden": 64, "dim": 256, "out": 256, "m": 0.99, "tau_t": 0.04},
     "inpainting": {"width": 8},
     "instdisc": {"negatives": 256},

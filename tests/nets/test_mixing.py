@@ -1,8 +1,11 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 
 from pipeline.nets.luck import Luck
-from pipeline.nets.mixing import mixed, mixup, partners, within
+from pipeline.nets.mixing import MixupOrCutMix, mixed, mixup, partners, rectangles, within
 from tests.gloo import both
 
 
@@ -82,3 +85,60 @@ def test_shares_are_of_the_beta_distribution():
     assert abs(share.mean() - 0.5) < 0.01
     assert abs(share.var() - 1 / (4 * (2 * 0.75 + 1))) < 0.003  # variance of Beta(a, a)
     assert share.min() > 0 and share.max() <= 1
+
+
+@pytest.mark.parametrize("height, width", [(8, 8), (7, 12)])
+def test_a_rectangle_is_cut_off_at_the_border(height, width):
+    """Image by image, as the authors' code has it."""
+    share, place = torch.rand(200), torch.rand(200, 2)
+    found = rectangles(share, place, height, width)
+    assert found.shape == (200, 1, height, width)
+    for i, hole in enumerate(found[:, 0].tolist()):
+        rows, columns = (int(full * math.sqrt(1 - share[i])) for full in (height, width))
+        top, left = int(height * place[i, 0]) - rows // 2, int(width * place[i, 1]) - columns // 2
+        for y, x in np.ndindex(height, width):
+            assert hole[y][x] == (top <= y < top + rows and left <= x < left + columns)
+
+
+def themselves(n, mixup, cutmix, size=6):
+    """n labelled images, others, and labels, mixed; channel i of a pixel is what it has of image i."""
+    torch.manual_seed(0)
+    own = torch.eye(2 * n)[:, :, None, None].expand(-1, -1, size, size)
+    return MixupOrCutMix(mixup, cutmix)(own[:n], own[n:], torch.eye(n))
+
+
+@pytest.mark.parametrize("mixup, cutmix", [(0.8, 1.0), (0.8, 0.0), (0.0, 1.0)])
+def test_the_label_says_how_much_of_each_image_there_is(mixup, cutmix):
+    x, u, labels = themselves(200, mixup, cutmix)
+    torch.testing.assert_close(labels, x.mean((2, 3))[:, :200])
+    assert (x.mean((2, 3))[:, 200:] == 0).all() and (u.mean((2, 3))[:, :200] == 0).all(), "each among its own kind"
+    torch.testing.assert_close(u.sum(1), torch.ones(200, 6, 6))
+    assert ((labels > 0).sum(1) == 2).float().mean() > 0.8 and ((u.mean((2, 3)) > 0).sum(1) == 2).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("mixup, cutmix, often", [(0.8, 1.0, 0.5), (0.8, 0.0, 0.0), (0.0, 1.0, 1.0)])
+def test_a_pixel_is_of_one_image_or_all_pixels_are_of_two(mixup, cutmix, often):
+    x, u, _ = themselves(300, mixup, cutmix)
+    for images in (x, u):
+        cut = ((images == 0) | (images == 1)).all(1).all(1).all(1)
+        flat = (images == images[:, :, :1, :1]).all(1).all(1).all(1)
+        assert (cut | flat).all()
+        assert cut.float().mean().item() == pytest.approx(often, abs=0.1)
+
+
+@pytest.mark.parametrize("alpha", (0.2, 0.8, 5.0))
+def test_shares_are_of_the_beta_distribution_and_each_image_s_own(alpha):
+    _, u, labels = themselves(300, alpha, 0.0)
+    share = torch.cat([labels.diagonal(), u.mean((2, 3))[:, 300:].diagonal()])
+    assert share.mean().item() == pytest.approx(0.5, abs=0.06)
+    assert share.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.15)
+    assert len(share.unique()) > 400
+
+
+def test_with_neither_nothing_is_mixed_and_each_step_mixes_otherwise():
+    x, u, labels = torch.rand(4, 1, 2, 2), torch.rand(6, 1, 2, 2), torch.eye(4)
+    assert all(a is b for a, b in zip(MixupOrCutMix(0.0, 0.0)(x, u, labels), (x, u, labels), strict=True))
+    mixing = MixupOrCutMix(0.8, 1.0)
+    first, again = mixing(x, u, labels), mixing(x, u, labels)
+    mixing.luck.turn()
+    assert torch.equal(first[0], again[0]) and not torch.equal(first[0], mixing(x, u, labels)[0])
