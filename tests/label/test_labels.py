@@ -134,3 +134,12 @@ def test_reading_changes_no_file(folder, shards):
     labels = Labels.open(folder, ShardSet.open(shards.folder))
     labels.confidence(), labels.logits([1])
     assert digests(folder) == before
+
+
+def test_labels_know_whose_they_are(folder, shards):
+    labels = Labels.open(folder, shards)
+    labels.are_of("a" * 64)
+    with pytest.raises(
+        BadData, match=rf"teacher {'a' * 64}, but models/finetune/model.json says {'b' * 64}; run `label`"
+    ):
+        labels.are_of("b" * 64)
