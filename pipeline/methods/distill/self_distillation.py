@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from pipeline.losses import cross_entropy, divergence
+from pipeline.losses import cross_entropy, distillation
 from pipeline.methods.classifier import Classifier
 from pipeline.nets.encoder import Encoder
 from pipeline.views.recipes import WEAK
@@ -38,6 +38,5 @@ class SelfDistillation(Classifier):
 
     def step(self, x: Tensor, y: Tensor, u: Tensor, teacher: Tensor) -> Iterator[Tensor]:
         on_x, on_u = self.logits(x, u)
-        kl = divergence((teacher / self.temperature).softmax(1), on_u.float() / self.temperature).mean() / self.classes
-        soft = self.multiplier * self.temperature**2 * kl
+        soft = self.multiplier * distillation(on_u, teacher, self.temperature, "element")
         yield (1 - self.alpha) * cross_entropy(on_x, y).mean() + self.alpha * soft
