@@ -29,7 +29,7 @@ def seen(images):
 def beit(**fields):
     torch.manual_seed(0)
     encoder = task.encoder(**{**task.TRANSFORMER, **fields})
-    return ENTRY.load()(encoder, teacher=task.teacher(ENTRY))
+    return ENTRY.load()(encoder, teacher=task.tokenizer())
 
 
 def hidden(method, x):
@@ -130,7 +130,7 @@ def test_a_quarter_of_224_pixels_is_hidden_as_in_the_paper():
     """75 of 14 x 14 patches, in blocks of 16 and more."""
     encoder = task.encoder(name="vit_tiny_patch16_224", args=task.VIT)
     encoder.net.patch_embed.grid_size = (14, 14)
-    teacher = task.teacher(ENTRY)
+    teacher = task.tokenizer()
     teacher.encoder.maps = lambda x: [torch.zeros(2, 1, 14, 14)]
     method = ENTRY.load()(encoder, teacher=teacher)
     assert (method.count, method.least) == (75, 16)
@@ -162,4 +162,4 @@ def test_a_grid_of_other_codes_than_patches_is_refused():
 
 def test_an_encoder_of_another_kind_is_refused():
     with pytest.raises(ParamsError, match="patches can be hidden only from a plain VisionTransformer"):
-        ENTRY.load()(task.encoder(), teacher=task.teacher(ENTRY))
+        ENTRY.load()(task.encoder(), teacher=task.tokenizer())
