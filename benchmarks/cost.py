@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from learning import chain, write
+from learning import builds_on, write
 
 from pipeline import files
 from pipeline.device import choose, machine
@@ -36,7 +36,7 @@ def main() -> None:
         prepare(**common)
         scratch(**common)
         for name in runs:
-            assert all(built in rates for built in chain(p, name)[:-1]), "runs stand in the order of what they build on"
+            assert {*builds_on(p, name)} <= {"scratch", name, *rates}, "runs stand in the order of what they build on"
             pretrain(name, **common)
             rates[name] = files.read_json(f"data/times/{name}.json")["images_per_second"]
             print(f"{name}: {rates[name]:.0f} images/s, {rates['simclr'] / rates[name]:.2f}", flush=True)

@@ -25,7 +25,6 @@ import multiprocessing
 import re
 import statistics
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +34,7 @@ from typing import Any
 
 import torch
 from grid import Grid
+from pydantic import BaseModel
 
 from pipeline import files
 from pipeline.device import choose, machine
@@ -95,22 +95,39 @@ def cases(file: Path, sets: list[str], folder: Path) -> list[Case]:
 
 
 def settings(p: Params, model: str) -> str:
-    """A hash of what a model's numbers depend on: its own section and those of the runs that it builds on.
+    """A hash of what a model's numbers depend on: the images, and the sections of the models that it is made from.
 
     Of what is not the default: a key that comes later does not make older rows worth less.
     """
-    about: Any = p.model_dump(by_alias=True, exclude={"seed", "runtime", "final"}, exclude_defaults=True)
-    about["data"] = about.get("data", {}) | {"seed": None, "source": Path(p.data.source).name}
-    if model in ("scratch", "finetune", *p.pretrain):
-        start = p.finetune.start if model == "finetune" else model
-        about = {key: about.get(key) for key in ("data", "more", "encoder", *({"finetune"} & {model}))}
-        about["chain"] = [p.pretrain[run].model_dump(by_alias=True, exclude_defaults=True) for run in chain(p, start)]
+    about: Any = {key: _given(getattr(p, key)) for key in ("data", "encoder")} | {"more": p.more}
+    about["data"] |= {"seed": None, "source": Path(p.data.source).name}
+    about["made"] = [[each, *map(_given, _sections(p, each))] for each in builds_on(p, model)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def chain(p: Params, run: str) -> list[str]:
-    """The pretraining runs that `run` builds on, the first one first, and itself."""
-    return [*chain(p, p.pretrain[run].start), run] if run in p.pretrain else []
+def _given(section: BaseModel) -> dict[str, Any]:
+    return section.model_dump(by_alias=True, exclude_defaults=True)
+
+
+def _sections(p: Params, model: str) -> list[BaseModel]:
+    if model in p.pretrain:
+        return [p.pretrain[model]]
+    if (name := model.removeprefix("student-")) in p.rounds and name != model:
+        return [p.rounds[name], p.round_label(name), p.round_distill(name)]
+    return [] if model == "scratch" else [p.finetune]
+
+
+def builds_on(p: Params, model: str) -> list[str]:
+    """The models that it is made from, each behind its own, and itself."""
+    before: list[str] = [] if model == "scratch" else ["scratch"]
+    if model in p.pretrain:
+        before = [p.pretrain[model].start]
+    elif model == "finetune":
+        before = [p.finetune.start]
+    elif model.startswith("student-"):
+        each = p.rounds[model.removeprefix("student-")]
+        before = [each.teacher, each.start]
+    return list(dict.fromkeys([*(name for parent in before for name in builds_on(p, parent)), model]))
 
 
 def measure(seed: int, file: Path, sets: list[str], measured: Measured, threads: int) -> None:
@@ -131,7 +148,7 @@ def measure(seed: int, file: Path, sets: list[str], measured: Measured, threads:
                 if not Path("data/shards").exists():
                     prepare(**common)
                 try:
-                    for model in ("scratch", *builds_on(p, case.model)):
+                    for model in builds_on(p, case.model):
                         if made.get((folder, model)) != (wanted := settings(p, model)):
                             train(p, model, common)
                             made[folder, model] = wanted
@@ -150,18 +167,6 @@ def _scores(model: str) -> dict[str, Any]:
     if (per_class := folder / "per_class.csv").exists():
         row["classes"] = {each["class"]: each["accuracy"] for each in csv.DictReader(per_class.open())}
     return row
-
-
-def builds_on(p: Params, model: str) -> Iterator[str]:
-    """The models to train for it, the first one first, and itself."""
-    if model in p.pretrain:
-        yield from chain(p, model)
-    elif model == "finetune":
-        yield from [*chain(p, p.finetune.start), model]
-    elif model != "scratch":
-        for each in p.models[: p.models.index(model) + 1]:
-            if each not in p.pretrain or each in chain(p, p.finetune.start):
-                yield each
 
 
 def train(p: Params, model: str, common: dict[str, Any]) -> None:
