@@ -26,6 +26,19 @@ runtime: {device: cpu}
 """
 
 
+def trained(text, *rounds):
+    """A first teacher and these rounds, in the current folder; the arguments of further stages."""
+    Path("params.yaml").write_text(text)
+    common = [], Path("params.yaml")
+    prepare.prepare(None, *common)
+    scratch.scratch(*common)
+    finetune.finetune(False, *common)
+    for name in rounds:
+        label.label(name, *common)
+        distill.distill(name, *common)
+    return common
+
+
 @pytest.fixture
 def seen(monkeypatch):
     """The batches that each model learned from."""
@@ -43,14 +56,7 @@ def seen(monkeypatch):
 def test_a_round_learns_from_the_labels_and_the_chosen_pseudo_labels(tmp_path, monkeypatch, seen):
     """By what the sidecars say: of each class the surest, each once; a labelled image keeps its label."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(PARAMS)
-    common = [], Path("params.yaml")
-    prepare.prepare(None, *common)
-    scratch.scratch(*common)
-    finetune.finetune(False, *common)
-    for name in ("1", "2"):
-        label.label(name, *common)
-        distill.distill(name, *common)
+    common = trained(PARAMS, "1", "2")
     audit.audit(*common)
 
     labelled, unlabelled = (ShardSet.open(Path("data/shards") / split) for split in ("labelled", "unlabelled"))
@@ -78,14 +84,7 @@ def test_a_round_learns_from_the_labels_and_the_chosen_pseudo_labels(tmp_path, m
 def test_a_method_that_sees_no_unlabelled_image_learns_from_the_labels_alone(tmp_path, monkeypatch, seen):
     """Though the teacher labelled all images, and all were selected."""
     monkeypatch.chdir(tmp_path)
-    text = PARAMS.replace("method: self_training", "method: tf_kd").replace("quota: 60", "quota: null")
-    Path("params.yaml").write_text(text)
-    common = [], Path("params.yaml")
-    prepare.prepare(None, *common)
-    scratch.scratch(*common)
-    finetune.finetune(False, *common)
-    label.label("1", *common)
-    distill.distill("1", *common)
+    trained(PARAMS.replace("method: self_training", "method: tf_kd").replace("quota: 60", "quota: null"), "1")
     streams, labelled = seen[1].streams, ShardSet.open(Path("data/shards/labelled"))
     assert list(streams) == ["labelled"] and len(streams["labelled"].rows) == len(labelled) == 40
     learned = streams["labelled"].columns["y"](torch.arange(40))
@@ -118,14 +117,7 @@ def test_a_student_with_two_heads_is_a_model_like_any_other(tmp_path, monkeypatc
     from pipeline.nets.model import load_model
 
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(TWO_HEADS)
-    common = [], Path("params.yaml")
-    prepare.prepare(None, *common)
-    scratch.scratch(*common)
-    finetune.finetune(False, *common)
-    for name in ("1", "2"):
-        label.label(name, *common)
-        distill.distill(name, *common)
+    common = trained(TWO_HEADS, "1", "2")
     evaluate.evaluate("student-2", *common)
     metrics = json.loads(Path("data/scores/student-2/metrics.json").read_text())
     assert 0 <= metrics["top1"] <= 1
