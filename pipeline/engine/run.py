@@ -51,7 +51,7 @@ class Task:
     defines: Mapping[str, Any] = field(default_factory=dict)
     """what else the result depends on, for the fingerprint"""
     teacher_size: int = 0
-    """parameters of the teacher: a smaller student is warned of (arXiv:1911.04252 asks for an equal or larger one)"""
+    """parameters of the teacher"""
 
 
 def run(task: Task, params: Params, root: Path) -> None:
@@ -120,7 +120,8 @@ def _method(task: Task, params: Params, inputs: Inputs, root: Path) -> Method:
     method = task.entry.load()(encoder, **task.training.knobs, **{name: given[name] for name in task.entry.given})
     if ranks.world() > 1 and torch.cuda.is_available():  # on a CPU there is no synchronised BatchNorm
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
-    if (size := parameters(method.learned)) < task.teacher_size and ranks.rank() == 0:
+    size = parameters(method.learned)
+    if method.grows and size < task.teacher_size and ranks.rank() == 0:
         print(f"warning: {task.name} has {size:,} parameters, its teacher {task.teacher_size:,}", file=sys.stderr)
     return method
 

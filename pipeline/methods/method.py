@@ -34,6 +34,9 @@ class Method(nn.Module):
     ones, by the teacher's class; one that sees no unlabelled images has the labelled ones alone.
     """
 
+    grows = False
+    """Whether a student is to be as large as its teacher, or larger: a smaller one is warned of."""
+
     online: Branch
     t = 0.0
     """progress of training in [0, 1), written by the engine"""

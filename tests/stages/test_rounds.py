@@ -91,6 +91,18 @@ def test_a_method_that_sees_no_unlabelled_image_learns_from_the_labels_alone(tmp
     assert torch.equal(learned, torch.as_tensor(labelled.labels))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["noisy_student", "kd"])
+def test_a_student_that_is_smaller_than_its_teacher_is_warned_of_where_it_is_to_grow(
+    tmp_path, monkeypatch, capsys, method
+):
+    """arXiv:1911.04252 asks for an equal or larger one; to make a network small is what `kd` is for."""
+    monkeypatch.chdir(tmp_path)
+    smaller = "distill: {encoder: {name: tiny, args: {width: 2}}, "
+    trained(PARAMS.replace("method: self_training", f"method: {method}").replace("distill: {", smaller), "1")
+    assert ("warning: student-1 has" in capsys.readouterr().err) == (method == "noisy_student")
+
+
 TWO_HEADS = """\
 seed: 3
 data: {source: digits, size: 8, channels: 1, labels_per_class: 4}

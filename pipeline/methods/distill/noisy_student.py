@@ -19,6 +19,7 @@ class NoisyStudent(Classifier):
     """
 
     labelled, unlabelled, columns = dict(x=STRONG), dict(u=STRONG), ("teacher",)
+    grows = True
 
     def __init__(
         self,
