@@ -18,11 +18,7 @@ from pipeline.check import knobs_model
 ROOT = Path(__file__).parents[1]
 
 Schema = dict[str, Any]
-METHODS = {
-    "Pretrain": [e for e in catalogue.entries() if e.family == "pretext"],
-    "Finetune": [e for e in catalogue.entries() if e.family == "semi"],
-    "Round": [e for e in catalogue.entries() if e.family == "distill"],
-}
+FAMILY_OF = {"Pretrain": "pretext", "Finetune": "semi", "Round": "distill"}
 PLACE: dict[type[BaseModel], str] = {  # where each model stands in params.yaml, in the order of the page
     params.Params: "the top",
     params.Data: "data",
@@ -66,10 +62,11 @@ def schema() -> Schema:
     """JSON schema of params.yaml, for editors: the methods of each section, the knobs of the one that is named."""
     page = params.Params.model_json_schema()
     page["$defs"] |= {entry.name: _of(entry) for entry in catalogue.entries()}
-    for model, methods in METHODS.items():
+    for model, family in FAMILY_OF.items():
         properties = page["$defs"][model]["properties"]
-        properties["method"]["enum"] = [entry.name for entry in methods]
-        page["$defs"][model]["allOf"] = [_rule(entry.name, properties) for entry in methods]
+        names = [entry.name for entry in catalogue.entries() if entry.family == family]
+        properties["method"]["enum"] = names
+        page["$defs"][model]["allOf"] = [_rule(name, properties) for name in names]
     return page
 
 
