@@ -70,7 +70,9 @@ class Grid:
         """The stage that measures the model."""
         if self.model.startswith("student-"):
             return f"evaluate-student@{self.model.removeprefix('student-')}"
-        return f"evaluate@{self.model}"
+        if self.model in ("baseline", "finetune"):
+            return f"evaluate@{self.model}"
+        return "probe-scratch" if self.model == "scratch" else f"probe@{self.model}"
 
 
 def overlay(below: Tree, above: Tree) -> Tree:

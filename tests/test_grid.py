@@ -82,8 +82,9 @@ def test_a_command_names_the_experiment_its_values_and_the_stage():
     grid = Grid(root / "few_labels.yaml", "../../params.yaml", {"40 labels": {"data": {"labels_per_class": 4}}})
     values = ["++data.labels_per_class=4", "++data.source=F"]
     assert command(grid, "40 labels", ["data.source=F"]) == ("few-labels-40-labels", values, "evaluate@finetune")
-    grid.model = "student-2"
-    assert command(grid, "40 labels")[2] == "evaluate-student@2"
+    stages = {"student-2": "evaluate-student@2", "baseline": "evaluate@baseline", "simclr": "probe@simclr"}
+    for grid.model, stage in (stages | {"scratch": "probe-scratch"}).items():
+        assert command(grid, "40 labels")[2] == stage
 
 
 @pytest.mark.parametrize("path", [path for path in GRIDS if Grid.at(path)], ids=lambda path: path.stem)
