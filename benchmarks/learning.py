@@ -113,7 +113,7 @@ def _sections(p: Params, model: str) -> list[BaseModel]:
     if model in p.pretrain:
         return [p.pretrain[model]]
     if (name := model.removeprefix("student-")) in p.rounds and name != model:
-        return [p.rounds[name], p.round_label(name), p.round_distill(name)]
+        return [p.rounds[name], p.labelling(name)[2], p.round_distill(name)]
     return [] if model == "scratch" else [p.finetune]
 
 

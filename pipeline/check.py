@@ -42,7 +42,7 @@ def references(params: Params) -> Iterator[Finding]:
     yield from _one_of(("finetune", "from"), params.finetune.start, ["scratch", *runs])
     yield from _method(("finetune",), params.finetune, params.finetune.method, "semi")
     made = ["finetune", "baseline"]
-    methods = {each.method for each in params.rounds.values()}
+    methods, before = {each.method for each in params.rounds.values()}, dict[str, list[str]]()
     for name, each in params.rounds.items():
         here = ("rounds", name)
         yield from _one_of((*here, "teacher"), each.teacher, made)
@@ -54,11 +54,26 @@ def references(params: Params) -> Iterator[Finding]:
             else:  # the common section says it
                 whose = f" (for {each.method}, round {name}): give it to the rounds that have it, each in its `distill`"
                 yield loc[2:], message + whose * (len(methods) > 1)
-        made.append(f"student-{name}")
+        before[name], made = list(made), [*made, f"student-{name}"]
+    yield from _teachers(params, before)
     yield from _one_of(("final",), params.final, made)
     ways = [way for way in ("labels_per_class", "label_fraction", "labels") if getattr(params.data, way)]
     for way in ways[1:]:
         yield ("data", way), f"{ways[0]} is given too; keep one of the two"
+
+
+def _teachers(params: Params, before: dict[str, list[str]]) -> Iterator[Finding]:
+    """`before`: the models that can teach in each round."""
+    for name, each in params.teachers.items():
+        here: Loc = ("teachers", name)
+        if name in params.rounds:
+            yield here, f"the name {name!r} is that of a round; choose another"
+        if each.round not in before:
+            yield (*here, "round"), unknown(each.round, before)
+            continue
+        yield from _one_of((*here, "teacher"), each.teacher, before[each.round])
+        if params.round_teachers(each.round).count(each.teacher) > 1:
+            yield (*here, "teacher"), f"{each.teacher} teaches round {each.round} already; name another"
 
 
 def _one_of(loc: Loc, value: str, known: list[str]) -> Iterator[Finding]:

@@ -109,6 +109,8 @@ class Training(Section):
     """Unlabelled images for each labelled one, where the method sees both."""
     encoder: Encoder | None = None
     """A network of this stage's own; none means the common `encoder`."""
+    size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """Side of the images that the network is shown, in pixels; none means `data.size`. Its model keeps to it."""
     optimiser: Optimiser = Optimiser()
     """How weights move."""
     schedule: Schedule = Schedule()
@@ -156,6 +158,12 @@ class Label(Section):
     """Logits kept of each image where there are more than 256 classes; below that all are kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the teacher."""
+    views: Annotated[list[str], Field(min_length=1)] = ["plain"]
+    """Recipes of what the teacher is shown of an image; what it says of several is averaged, as probabilities."""
+    noise: bool = False
+    """Dropout and stochastic depth stay on in the teacher, as in the ablation of arXiv:1911.04252."""
+    gain: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """A student teaches only if it beats its own teacher on the validation images by so much; else: no round."""
 
 
 class Select(Section):
@@ -187,6 +195,17 @@ class Round(Section):
     """What this round changes in the common `label`."""
     distill: Distill = Distill()
     """What this round changes in the common `distill`."""
+
+
+class Teacher(Section):
+    """A further teacher of a round: what the teachers of a round say is averaged, as probabilities."""
+
+    round: str
+    """The round that it joins."""
+    teacher: str
+    """`finetune`, `baseline`, or the student of a round before that one."""
+    label: Label = Label()
+    """What it changes in the `label` of the round."""
 
 
 class Runtime(Section):
@@ -225,6 +244,8 @@ class Params(Section):
     """How students learn."""
     rounds: dict[Name, Round] = {}
     """Self-training rounds, in order."""
+    teachers: dict[Name, Teacher] = {}
+    """Further teachers, by name."""
     final: str = "finetune"
     """The model that `dvc artifacts get` delivers."""
     runtime: Runtime = Runtime()
@@ -235,9 +256,16 @@ class Params(Section):
         """Every model that the graph makes."""
         return ["scratch", *self.pretrain, "baseline", "finetune", *(f"student-{name}" for name in self.rounds)]
 
-    def round_label(self, name: str) -> Label:
-        """`label` with what round `name` changes in it."""
-        return _merged(self.label, self.rounds[name].label)
+    def labelling(self, name: str) -> tuple[str, str, Label]:
+        """The round, the teacher and the way of labelling of a round, or of one of `teachers`."""
+        if name in self.rounds:
+            return name, self.rounds[name].teacher, _merged(self.label, self.rounds[name].label)
+        each = self.teachers[name]
+        return each.round, each.teacher, _merged(self.labelling(each.round)[2], each.label)
+
+    def round_teachers(self, name: str) -> list[str]:
+        """Everybody whose labels round `name` learns from: its own teacher first."""
+        return [self.rounds[name].teacher, *(each.teacher for each in self.teachers.values() if each.round == name)]
 
     def round_distill(self, name: str) -> Distill:
         """`distill` with what round `name` changes in it."""

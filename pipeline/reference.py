@@ -32,6 +32,7 @@ PLACE: dict[type[BaseModel], str] = {  # where each model stands in params.yaml,
     params.Distill: "distill",
     params.Select: "distill.select",
     params.Round: "rounds.NAME",
+    params.Teacher: "teachers.NAME",
     params.Runtime: "runtime",
 }
 ABOUT = {

@@ -8,7 +8,7 @@ from stages.command import PARAMS, ROOT, File, Sets, named, read
 
 
 def label(
-    round: Annotated[str, typer.Argument(help="A round of params.yaml.")],
+    name: Annotated[str, typer.Argument(help="A round of params.yaml, or a name of its `teachers`.")],
     sets: Sets = [],  # noqa: B006 - Typer reads it, nobody writes it
     params: File = PARAMS,
 ) -> None:
@@ -17,8 +17,8 @@ def label(
     ssl-pipe label 1 -S label.batch=512
     """
     p = read(params, sets)
-    named("round", round, list(p.rounds))
+    named("round", name, [*p.rounds, *p.teachers])
 
     from pipeline.label.run import run
 
-    run(round, p, ROOT)
+    run(name, p, ROOT)

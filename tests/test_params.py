@@ -57,7 +57,7 @@ def test_a_round_may_go_back_to_a_default(file):
     """Only what stands in the round counts as said there, also where it is the default."""
     text = 'distill: {steps: 20}\nrounds:\n  "1": {teacher: finetune, distill: {steps: 1000}, label: {batch: 256}}\n'
     p = load(file, text, "label.batch=8")
-    assert (p.round_distill("1").steps, p.round_label("1").batch) == (1000, 256)
+    assert (p.round_distill("1").steps, p.labelling("1")[2].batch) == (1000, 256)
 
 
 def test_a_stage_has_the_common_encoder_or_its_own(file):

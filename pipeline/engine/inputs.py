@@ -18,7 +18,7 @@ from pipeline.errors import BadData
 from pipeline.methods.method import Method
 from pipeline.params import Training
 from pipeline.score.features import embed
-from pipeline.views.normalise import Normalise
+from pipeline.views.plain import Plain
 from pipeline.views.view import View
 
 SPLITS = ("labelled", "unlabelled", "val")
@@ -30,18 +30,28 @@ class Inputs:
     """Raises BadData where the splits under root/shards do not belong together.
 
     `images`: the unlabelled ones. `pseudo`: classes that a teacher gave some of them, -1 of all others: (count,).
+    `page`: the manifest of the labelled images, with the `size` that the network is to be shown.
     """
 
-    def __init__(self, root: Path, memory: float, device: torch.device, images: str, pseudo: Tensor | None = None):
+    def __init__(
+        self,
+        root: Path,
+        memory: float,
+        device: torch.device,
+        images: str,
+        pseudo: Tensor | None = None,
+        size: int | None = None,
+    ):
         self.pseudo = pseudo
         folders = dict(zip(SPLITS, ("labelled", images, "val"), strict=True))
         self.sets = {split: ShardSet.open(root / "shards" / folder) for split, folder in folders.items()}
-        self.page, self.device = self.sets["labelled"].manifest, device
+        labelled, self.device = self.sets["labelled"].manifest, device
         for each in self.sets.values():
-            mine, its = ((m.size, m.channels, m.classes_sha256) for m in (self.page, each.manifest))
+            mine, its = ((m.size, m.channels, m.classes_sha256) for m in (labelled, each.manifest))
             if mine != its and (each.manifest.classes or mine[:2] != its[:2]):  # further images have no classes
                 raise BadData(f"{each.folder}: other classes, size or channels than the labelled images; prepare again")
-        self.plain = Normalise(self.page.mean, self.page.std)
+        self.page = labelled.model_copy(update={"size": size or labelled.size})
+        self.plain = Plain(self.page.size, self.page.mean, self.page.std)
         self.images = cache(lambda split: self.sets[split].decoded(int(memory * 2**30)).to(device))
 
     @cached_property

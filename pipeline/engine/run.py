@@ -52,6 +52,8 @@ class Task:
     """what else the result depends on, for the fingerprint"""
     teacher_size: int = 0
     """parameters of the teacher"""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """what else its model.json is to say"""
 
 
 def run(task: Task, params: Params, root: Path) -> None:
@@ -62,7 +64,7 @@ def run(task: Task, params: Params, root: Path) -> None:
     device = choose(params.runtime.device)
     training = task.training
     with ranks.group(device), signals.listening() as stop:
-        inputs = Inputs(root, params.runtime.memory, device, task.images, task.pseudo)
+        inputs = Inputs(root, params.runtime.memory, device, task.images, task.pseudo, training.size)
         task.entry.load()  # its code is part of the fingerprint
         mark = workspace.fingerprint(
             task={"name": task.name, "method": task.entry.name, "layer": task.layer, "frozen": task.frozen},
@@ -139,6 +141,8 @@ def _publish(
         "seed": params.seed,
         "labels": page.samples if labelled else 0,
         "parameters": parameters(branch),
+        "validation": record["history"][-1].get("val_top1"),
+        **task.about,
         **page.about_images(),
     }
     with files.publish(root / "models" / task.name) as folder:

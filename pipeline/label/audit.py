@@ -41,7 +41,7 @@ def audit(
     kept = [confidence >= torch.tensor(edge) for edge in EDGES]
     return {
         "n": len(labels),
-        "teacher": labels.teacher,
+        "teachers": labels.teachers,
         "classes": classes,
         "truth": bool(known.any()),
         "top1": _share(right, known),

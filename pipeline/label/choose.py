@@ -18,7 +18,7 @@ from pipeline.nets.kmeans import kmeans, spread
 from pipeline.nets.model import load_model
 from pipeline.params import Params
 from pipeline.score.features import embed
-from pipeline.views.normalise import Normalise
+from pipeline.views.plain import Plain
 
 STARTS = 10
 """of k-means, which depends on the rows it begins with: the tightest clusters are kept"""
@@ -42,7 +42,7 @@ def run(name: str, count: int | None, to: Path, params: Params, root: Path) -> l
     branch, classes = model.branch.to(device).to(memory_format=torch.channels_last), shards.manifest.classes
     count = count or len(classes)
     images = shards.decoded(int(params.runtime.memory * 2**30)).to(device)
-    transform = Normalise(model.about["mean"], model.about["std"])
+    transform = Plain.of(model.about)
     features = embed(branch.encoder, images, transform, params.label.batch, device)
     if model.about["kind"] == "classifier":
         if count % len(classes):

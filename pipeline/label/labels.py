@@ -1,8 +1,9 @@
-"""All sidecars of a round as one table, whose rows are the rows of the split."""
+"""All sidecars of a round as one table, whose rows are the rows of the split: the mean of what its teachers said."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,37 +16,51 @@ from pipeline import files
 from pipeline.data.manifest import keys_sha256
 from pipeline.data.shards import ShardSet
 from pipeline.errors import BadData
+from pipeline.label.ensemble import ensemble
 from pipeline.label.sidecar import Sidecar, read_sidecar, sidecar_path
 
 BLOCK = 1024  # rows made dense at a time
 SUMMARY = "summary.json"
 
 
-class Labels:
-    """What one teacher, called `teacher`, said about every image of a split."""
+@dataclass(frozen=True)
+class Opinion:
+    """What one teacher said: a sidecar for each shard of a split, and the summary beside them."""
 
-    def __init__(self, shards: ShardSet, sidecars: list[Sidecar], teacher: str):
-        self.shards, self.sidecars, self.teacher = shards, sidecars, teacher
+    summary: dict[str, Any]
+    sidecars: list[Sidecar]
 
     @classmethod
-    def open(cls, folder: Path | str, shards: ShardSet) -> Labels:
+    def open(cls, folder: Path | str, shards: ShardSet) -> Opinion:
         """Raises BadData, with the file and both hashes, unless each shard has its own sidecar, all by one teacher,
         for these images, keys and classes, with the bytes that summary.json lists. No row is ever skipped."""
         folder = Path(folder)
-        sidecars = _matching(folder, shards)
-        summary = files.read_json(folder / SUMMARY)
-        try:
-            teacher, listed = summary["teacher"], {e["sidecar"]: e["sidecar_sha256"] for e in summary["shards"]}
-        except (KeyError, TypeError):
-            raise BadData(f"{folder / SUMMARY}: not a summary of labels; run `label` again") from None
+        sidecars, summary = _matching(folder, shards), read_summary(folder)
+        listed = {entry["sidecar"]: entry["sidecar_sha256"] for entry in summary["shards"]}
         for sidecar in sidecars:
             _same(sidecar.path, "sha256", files.sha256(sidecar.path), listed.get(sidecar.path.name), SUMMARY)
-        return cls(shards, sidecars, teacher)
+        return cls(summary, sidecars)
 
-    def are_of(self, sha256: str) -> None:
+    def is_of(self, sha256: str) -> None:
         """Raises BadData unless the weights of that hash said this: not where the teacher has been trained again."""
-        first = self.sidecars[0]
-        _same(first.path, "teacher", first.about["teacher"], sha256, f"models/{self.teacher}/model.json")
+        first, teacher = self.sidecars[0], self.summary["teacher"]
+        _same(first.path, "teacher", first.about["teacher"], sha256, f"models/{teacher}/model.json")
+
+
+class Labels:
+    """What one or several teachers said about every image of a split; several count the same."""
+
+    def __init__(self, shards: ShardSet, opinions: Sequence[Opinion]):
+        self.shards, self.opinions = shards, opinions
+
+    @classmethod
+    def open(cls, folder: Path | str, shards: ShardSet, teachers: Sequence[str]) -> Labels:
+        """The labels of a round: folder/<teacher>/ of each. Raises BadData as `Opinion.open` does."""
+        return cls(shards, [Opinion.open(Path(folder) / teacher, shards) for teacher in teachers])
+
+    @property
+    def teachers(self) -> list[str]:
+        return [opinion.summary["teacher"] for opinion in self.opinions]
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -60,15 +75,15 @@ class Labels:
         for number in np.unique(owner).tolist():
             here = np.flatnonzero(owner == number)
             local = index[here] - self.shards.shards[number].start
-            out[torch.from_numpy(here)] = self.sidecars[number].logits(torch.from_numpy(local))
+            out[torch.from_numpy(here)] = self._said(number, torch.from_numpy(local))
         return out
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """All rows in order, as (rows, logits) of at most 1,024 at a time, so that memory stays flat."""
-        for shard, sidecar in zip(self.shards.shards, self.sidecars, strict=True):
+        for number, shard in enumerate(self.shards.shards):
             for first in range(0, shard.samples, BLOCK):
                 last = min(first + BLOCK, shard.samples)
-                yield slice(shard.start + first, shard.start + last), sidecar.logits(slice(first, last))
+                yield slice(shard.start + first, shard.start + last), self._said(number, slice(first, last))
 
     def confidence(self) -> Tensor:
         """The largest probability of each row, fp32 (N,)."""
@@ -78,6 +93,9 @@ class Labels:
         """The class of that probability, int64 (N,); the lower one of equals."""
         return self._surest[1]
 
+    def _said(self, shard: int, rows: Tensor | slice) -> Tensor:
+        return ensemble([opinion.sidecars[shard].logits(rows) for opinion in self.opinions])
+
     @cached_property
     def _surest(self) -> tuple[Tensor, Tensor]:
         confidence, guess = torch.empty(len(self)), torch.empty(len(self), dtype=torch.int64)
@@ -86,10 +104,11 @@ class Labels:
         return confidence, guess
 
 
-def write_summary(folder: Path | str, shards: ShardSet, teacher: str, parameters: int) -> dict[str, Any]:
-    """Check the finished sidecars, then write and return summary.json: the teacher, its size, and each file's hash.
+def write_summary(folder: Path | str, shards: ShardSet, teacher: str, about: dict[str, Any]) -> dict[str, Any]:
+    """Check the finished sidecars, then write and return summary.json: the teacher, what its model.json (`about`) says
+    of its size and its validation accuracy, and each file's hash.
 
-    By one process, once all ranks are done. Raises BadData as `Labels.open` does.
+    By one process, once all ranks are done. Raises BadData as `Opinion.open` does.
     """
     folder = Path(folder)
     sidecars = _matching(folder, shards)
@@ -98,7 +117,8 @@ def write_summary(folder: Path | str, shards: ShardSet, teacher: str, parameters
         "version": 1,
         "teacher": teacher,
         "teacher_sha256": first["teacher"],
-        "teacher_parameters": parameters,
+        "teacher_parameters": about["parameters"],
+        "teacher_validation": about["validation"],
         "transform": first["transform"],
         "classes": shards.manifest.classes,
         "classes_sha256": shards.manifest.classes_sha256,
@@ -115,6 +135,18 @@ def write_summary(folder: Path | str, shards: ShardSet, teacher: str, parameters
         ],
     }
     files.write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Raises BadData where summary.json is missing, or is none."""
+    summary = files.read_json(folder / SUMMARY)
+    try:
+        named = summary["teacher"] and all(entry["sidecar"] and entry["sidecar_sha256"] for entry in summary["shards"])
+    except (KeyError, TypeError):
+        named = False
+    if not named:
+        raise BadData(f"{folder / SUMMARY}: not a summary of labels; run `label` again")
     return summary
 
 

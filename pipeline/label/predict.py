@@ -17,8 +17,7 @@ from pipeline.data.shards import Shard, ShardSet
 from pipeline.device import autocast
 from pipeline.errors import BadData, Diverged, WrongVersion
 from pipeline.label import sidecar
-from pipeline.nets.evaluating import evaluating
-from pipeline.views.normalise import Normalise
+from pipeline.label.look import Look
 
 AHEAD = 2  # batches that are read and decoded while the teacher looks at another
 
@@ -29,7 +28,7 @@ def predict(
     shards: ShardSet,
     out: Path,
     about: dict[str, Any],
-    transform: Normalise,
+    look: Look,
     *,
     batch: int,
     device: torch.device | str,
@@ -42,9 +41,9 @@ def predict(
     """Write the sidecars of shards[rank::world] into `out` and return their paths, in the order of the shards.
 
     `about` is the teacher: {"teacher": sha256 of its weights, "classes_sha256": of the classes it knows}; the rest of
-    a sidecar's `about` is added here. The teacher, already on `device`, is in eval mode and sees each image as it is
-    stored. A finished sidecar with the very same `about` is left alone, and batches never cross shards: so the bytes
-    do not depend on rank, world, or on having been killed. `progress(done, "")` counts the images of this rank.
+    a sidecar's `about` is added here. The teacher, already on `device`, sees the images as `look` says. A finished
+    sidecar with the very same `about` is left alone, and batches never cross shards: so the bytes do not depend on
+    rank, world, or on having been killed. `progress(done, "")` counts the images of this rank.
 
     Raises BadData where the shards are damaged or the teacher knows other classes; Diverged on a logit not finite.
     """
@@ -56,7 +55,7 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     if rank == 0:
         _remove_strangers(out, shards)
-    how = f"{transform}; {precision}, {batch} at a time"
+    how = f"{look}; {precision}, {batch} at a time"
     paths, todo, done = [], [], 0
     for shard in shards.shards[rank::world]:
         paths.append(sidecar.sidecar_path(out, shard))
@@ -69,12 +68,12 @@ def predict(
 
     device = torch.device(device)
     decoded = _decoded(shards, (span for shard, _, _ in todo for span in _spans(shard, batch)))
-    with evaluating(network):
+    with look.using(network):
         for shard, path, page in todo:
             parts = []
-            for images in islice(decoded, len(_spans(shard, batch))):
+            for number, images in enumerate(islice(decoded, len(_spans(shard, batch)))):
                 with autocast(device, precision):
-                    parts.append(network(transform(images.to(device))).float())
+                    parts.append(look(network, images.to(device), shard.name, number))
                 done += len(images)
                 if progress:
                     progress(done, "")

@@ -13,36 +13,45 @@ from pipeline.device import choose, machine
 from pipeline.engine import ranks, signals, workspace
 from pipeline.engine.progress import counter
 from pipeline.label.labels import write_summary
+from pipeline.label.look import Look
 from pipeline.label.predict import predict
+from pipeline.label.stop import no_gain, skip
 from pipeline.nets.model import load_model
 from pipeline.params import Params
-from pipeline.views.normalise import Normalise
 
 
-def run(round: str, params: Params, root: Path) -> None:
-    """Publish labels/<round>/ and times/label-<round>.json under `root`.
+def run(name: str, params: Params, root: Path) -> None:
+    """Publish labels/<round>/<teacher>/ and times/label-<name>.json under `root`.
 
-    Raises what `predict` raises, Locked, CannotWrite, Preempted, BadData where the teacher and the shards do not fit.
+    `name` is a round, or one of `teachers`. Raises what `predict` raises, Locked, CannotWrite, Preempted, BadData where
+    the teacher and the shards do not fit, ParamsError where `label.gain` cannot be judged.
     """
-    how, teacher = params.round_label(round), params.rounds[round].teacher
+    round, teacher, how = params.labelling(name)
     device = choose(params.runtime.device)
     shards, model = ShardSet.open(root / "shards" / "unlabelled"), load_model(root / "models" / teacher)
     model.fits(shards.manifest)
     about = {"teacher": model.about["weights_sha256"], "classes_sha256": model.about["classes_sha256"]}
-    mark = workspace.fingerprint(label=how.model_dump(), shards=shards.manifest.sha256, **about)
+    look = Look.of(model.about, how, params.seed)
+    mark = workspace.fingerprint(label=how.model_dump(), look=str(look), shards=shards.manifest.sha256, **about)
+    folder, page = root / "labels" / round / teacher, root / "times" / f"label-{name}.json"
+    if how.gain is not None and (reason := no_gain(model.about, how.gain)):
+        with files.publish(folder) as published:
+            skip(published, teacher, reason)
+        files.write_json(page, {"stage": f"label-{name}", "seconds": 0, "skipped": reason})
+        return
     started = time.monotonic()
     with (
         ranks.group(device),
         signals.listening() as stop,
-        workspace.opened(root / "work", f"label-{round}", mark) as work,
-        counter(f"label {round}", len(shards), stop) as report,
+        workspace.opened(root / "work", f"label-{name}", mark) as work,
+        counter(f"label {name}", len(shards), stop) as report,
     ):
         predict(
             model.branch.to(device).to(memory_format=torch.channels_last),
             shards,
             work,
             about,
-            Normalise(model.about["mean"], model.about["std"]),
+            look,
             batch=how.batch,
             device=device,
             precision=how.precision,
@@ -53,12 +62,12 @@ def run(round: str, params: Params, root: Path) -> None:
         )
         ranks.barrier()
         if ranks.rank() == 0:
-            write_summary(work, shards, teacher, model.about["parameters"])
-            with files.publish(root / "labels" / round) as folder:
+            write_summary(work, shards, teacher, model.about)
+            with files.publish(folder) as published:
                 for path in (*work.glob("*.safetensors"), work / "summary.json"):
-                    path.rename(folder / path.name)
+                    path.rename(published / path.name)
             workspace.spent(work)
             seconds = time.monotonic() - started
-            times = {"stage": f"label-{round}", "seconds": seconds, "images": len(shards)}
+            times = {"stage": f"label-{name}", "seconds": seconds, "images": len(shards)}
             times |= {"images_per_second": len(shards) / seconds, "machine": machine(device)}
-            files.write_json(root / "times" / f"label-{round}.json", times)
+            files.write_json(page, times)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from timm.layers import DropPath
 from torch import nn
+
+NOISE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, DropPath)
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards each module is in the mode it was in."""
+def evaluating(network: nn.Module, noise: bool = False) -> Iterator[None]:
+    """Eval mode inside, but for dropout and stochastic depth where `noise`; afterwards each module is as it was."""
     modes = [(module, module.training) for module in network.modules()]
-    network.eval()
+    for module, _ in modes:
+        module.training = noise and isinstance(module, NOISE)
     try:
         yield
     finally:

@@ -24,8 +24,6 @@ class Images(Protocol):
     """What a manifest says of its images."""
 
     @property
-    def size(self) -> int: ...
-    @property
     def channels(self) -> int: ...
     @property
     def classes_sha256(self) -> str: ...
@@ -39,8 +37,8 @@ class Model:
     about: dict[str, Any]
 
     def fits(self, page: Images) -> None:
-        """Raises BadData where images of another size, of other channels or of other classes are to be shown to it."""
-        for what in ("size", "channels", "classes_sha256"):
+        """Raises BadData where images of other channels or of other classes are to be shown to it."""
+        for what in ("channels", "classes_sha256"):
             if self.about[what] != getattr(page, what):
                 mine, theirs = self.about[what], getattr(page, what)
                 raise BadData(f"model {self.about['stage']}: {what} {mine}, the shards have {theirs}; train it on them")

@@ -41,7 +41,7 @@ def stages(run: Run) -> dict[str, Stage]:
     found.append(Stage("finetune", params.finetune.method, ["prepare"], params.finetune.start))
     found.append(Stage("baseline", params.finetune.method, ["prepare"]))
     for name, turn in params.rounds.items():
-        found.append(Stage(f"label-{name}", "labels", [turn.teacher]))
+        found.append(Stage(f"label-{name}", "labels", params.round_teachers(name)))
         found.append(Stage(f"student-{name}", turn.method, [f"label-{name}"], turn.start))
     nodes = {stage.name: stage for stage in found}
     for stage in found:

@@ -112,7 +112,7 @@ def _rounds(run: Run, root: Path) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "audit": audit,
-                "teacher": scores.spoken(run, audit["teacher"]),
+                "teacher": " and ".join(scores.spoken(run, name) for name in audit["teachers"]),
                 "coverage": audits.coverage(audit),
                 "balance": balance,
                 "shown": shown,

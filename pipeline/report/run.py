@@ -17,7 +17,7 @@ METRICS = ("n", "top1", "top5", "mean_class_accuracy", "nll", "brier", "ece")
 PROBES = ("knn", "linear")
 LAYERS = ("depth", "channels", "side", "features", "labels", "linear", "low", "high", "knn")
 AUDIT = (
-    *("n", "teacher", "classes", "truth", "top1", "ece", "nll", "thresholds", "coverage", "precision"),
+    *("n", "teachers", "classes", "truth", "top1", "ece", "nll", "thresholds", "coverage", "precision"),
     *("per_class", "reliability", "selected", "changed", "out_of_class", "pictures"),
 )
 
@@ -39,6 +39,7 @@ class Model:
     parameters: int | None
     seconds: float | None
     speed: float | None
+    skipped: str | None
 
     @property
     def sees_unlabelled(self) -> bool:
@@ -86,14 +87,15 @@ def load(root: Path, params: Params) -> Run:
     times = {path.stem: read.page(path, "seconds") for path in sorted((root / "times").glob("*.json"))}
     page = read.page(root / "models" / "finetune" / "model.json", "labels", "classes", "size", "channels")
     tune, names = params.finetune, list(params.pretrain)
-    models = [
+    listed = [
         _model(root, times, "baseline", "Baseline", "baseline", None, "scratch", tune.method),
         _model(root, times, "finetune", "Teacher", "teacher", None, tune.start, tune.method),
     ] + [
         _model(root, times, f"student-{name}", f"Student {name}", "student", each.teacher, each.start, each.method)
         for name, each in params.rounds.items()
     ]
-    trained = [*names, *(model.name for model in models)]
+    models = {model.name: model for model in listed}
+    trained = [*names, *models]
     probed = ["scratch", *names] if names else []
     return Run(
         params=params,
@@ -102,12 +104,16 @@ def load(root: Path, params: Params) -> Run:
         classes=page["classes"],
         size=page["size"],
         channels=page["channels"],
-        models={model.name: model for model in models},
+        models=models,
         probes={name: read.page(root / "scores" / name / "metrics.json", "n", *PROBES) for name in probed},
         layers=_tables(root, probed, "layers", LAYERS),
         neighbours=_tables(root, names, "neighbours", ("rank", "cosine")),
         curves={name: read.curve(root / "curves" / f"{name}.csv") for name in trained},
-        audits={name: read.page(root / "audits" / name / "audit.json", *AUDIT) for name in params.rounds},
+        audits={
+            name: read.page(root / "audits" / name / "audit.json", *AUDIT)
+            for name in params.rounds
+            if models[f"student-{name}"].skipped is None
+        },
         times=times,
     )
 
@@ -124,6 +130,7 @@ def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: s
         pairs = [(row["actual"], row["predicted"]) for row in read.table(scores / "confusion.csv", ())]
     except KeyError as missing:
         raise BadData(f"{scores / 'confusion.csv'}: has no column {missing}; run `evaluate` again") from None
+    page = read.page(root / "models" / name / "model.json")
     return Model(
         name=name,
         title=title,
@@ -135,9 +142,10 @@ def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: s
         per_class=read.table(scores / "per_class.csv", ("n", "accuracy")),
         pairs=pairs,
         reliability=read.table(scores / "reliability.csv"),
-        parameters=read.page(root / "models" / name / "model.json").get("parameters"),
+        parameters=page.get("parameters"),
         seconds=times.get(name, {}).get("seconds"),
         speed=times.get(f"evaluate-{name}", {}).get("images_per_second"),
+        skipped=page.get("skipped"),
     )
 
 

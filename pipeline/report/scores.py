@@ -13,6 +13,8 @@ from pipeline.score.accuracy import wilson
 
 def source(run: Run, model: Model) -> str:
     """What a model learned from, in words."""
+    if model.skipped:
+        return f"round skipped, its teacher goes on: {model.skipped}"
     begins = "" if model.start == "scratch" else f", from {model.start}"
     if model.role != "student":
         return f"{run.labels:,} labels{begins}"

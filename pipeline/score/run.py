@@ -23,7 +23,7 @@ from pipeline.score.features import embed
 from pipeline.score.layers import Trunk, readable, score_layers
 from pipeline.score.probe import score_probe
 from pipeline.score.sheet import sheet
-from pipeline.views.normalise import Normalise
+from pipeline.views.plain import Plain
 
 
 def run(name: str, params: Params, root: Path) -> None:
@@ -37,7 +37,7 @@ def run(name: str, params: Params, root: Path) -> None:
     branch = model.branch.to(device).to(memory_format=torch.channels_last)
     classifies = model.about["kind"] == "classifier"
     network = branch if classifies else branch.encoder
-    transform = Normalise(model.about["mean"], model.about["std"])
+    transform = Plain.of(model.about)
 
     def pixels(shards: ShardSet) -> Images:
         return shards.decoded(int(params.runtime.memory * 2**30)).to(device)

@@ -12,9 +12,11 @@ from torch import nn
 from pipeline.data.shards import ShardSet
 from pipeline.data.write import write_split
 from pipeline.label.labels import write_summary
+from pipeline.label.look import Look
 from pipeline.label.predict import predict
-from pipeline.views.normalise import Normalise
+from pipeline.views.view import View
 
+ABOUT = {"parameters": 1, "validation": 0.5}
 CLASSES = ["ant", "bee", "cat", "dog"]
 
 
@@ -52,9 +54,13 @@ class Teacher(nn.Module):
         return self.layers(x)
 
 
+def look(mean=0.5, std=0.25, size=8, views=("plain",), noise=False) -> Look:
+    return Look([View(text, size, [mean] * 3, [std] * 3) for text in views], noise, 0)
+
+
 def label(shards: ShardSet, out: Path, network=None, teacher="a" * 64, **change):
     """`predict` with everything that the tests do not care about."""
-    given = {"batch": 2, "device": "cpu", "precision": "fp32", "transform": Normalise([0.5] * 3, [0.25] * 3)} | change
+    given = {"batch": 2, "device": "cpu", "precision": "fp32", "look": look()} | change
     network = network or Teacher(len(shards.manifest.classes))
     about = {"teacher": teacher, "classes_sha256": shards.manifest.classes_sha256}
     return predict(network, shards, out, about, **given)
@@ -73,5 +79,5 @@ def shards(tmp_path):
 def folder(tmp_path, shards):
     """Finished labels of `shards`."""
     label(shards, tmp_path / "labels")
-    write_summary(tmp_path / "labels", shards, "finetune", 1)
+    write_summary(tmp_path / "labels", shards, "finetune", ABOUT)
     return tmp_path / "labels"

@@ -24,7 +24,7 @@ TRUTH = {"k0": 0, "k1": 1, "k2": 1, "k3": -1, "k4": 0, "k5": 1, "k6": 1, "k7": 1
 class TenLabels:
     """Stands for `Labels`: only what an audit asks of it."""
 
-    teacher = "finetune"
+    teachers = ["finetune"]
 
     def __init__(self, guess=GUESS):
         self._guess = torch.tensor(guess)
@@ -53,7 +53,7 @@ def page_of(truth=TRUTH, previous=None, **params):
 
 def test_against_the_truth():
     page = page_of()
-    assert page["n"] == 10 and page["teacher"] == "finetune" and page["classes"] == CLASSES and page["truth"] is True
+    assert page["n"] == 10 and page["teachers"] == ["finetune"] and page["classes"] == CLASSES and page["truth"] is True
     assert page["top1"] == 5 / 8
     # k3 has no class, so no likelihood; k0 k2 k4 k5 k7 were right, k1 and k6 wrong
     likelihoods = [0.995, 0.045, 0.905, 0.805, 0.755, 0.295, 0.655]

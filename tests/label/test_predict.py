@@ -12,15 +12,18 @@ import torch
 
 from pipeline.errors import BadData, Diverged
 from pipeline.label import predict as module
+from pipeline.label.look import Look
 from pipeline.label.predict import predict
 from pipeline.label.sidecar import read_sidecar
-from pipeline.views.normalise import Normalise
-from tests.label.conftest import CLASSES, Teacher, digests, label, make_shards
+from pipeline.views.view import View
+from tests.label.conftest import CLASSES, Teacher, digests, label, look, make_shards
 
 
 def test_rows_are_the_teacher_s_logits_in_the_order_of_the_shard(tmp_path, shards):
     teacher = Teacher()
-    paths = label(shards, tmp_path / "out", teacher, transform=Normalise([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]))
+    paths = label(
+        shards, tmp_path / "out", teacher, look=Look([View("plain", 8, [0.1, 0.2, 0.3], [0.5, 0.6, 0.7])], False, 0)
+    )
     assert [path.name for path in paths] == [f"unlabelled-{i:06d}.safetensors" for i in range(5)]
     seen = shards.images(range(len(shards))).float() / 255
     seen = (seen - torch.tensor([0.1, 0.2, 0.3]).view(-1, 1, 1)) / torch.tensor([0.5, 0.6, 0.7]).view(-1, 1, 1)
@@ -77,7 +80,14 @@ def test_finished_sidecars_are_left_alone(tmp_path, shards):
 
 @pytest.mark.parametrize(
     "change",
-    [{"teacher": "b" * 64}, {"precision": "bf16"}, {"transform": Normalise([0.4] * 3, [0.25] * 3)}, {"batch": 3}],
+    [
+        {"teacher": "b" * 64},
+        {"precision": "bf16"},
+        {"look": look(mean=0.4)},
+        {"look": look(views=("flip(1)",))},
+        {"look": look(noise=True)},
+        {"batch": 3},
+    ],
     ids=str,
 )
 def test_another_teacher_or_transform_is_made_anew(tmp_path, shards, change):
@@ -147,7 +157,7 @@ def test_a_kill_inside_the_write_leaves_no_sidecar(tmp_path, shards, monkeypatch
 def test_a_teacher_of_other_classes_is_refused(tmp_path, shards):
     with pytest.raises(BadData, match=r"classes_sha256 \w{64}, but the teacher's is other"):
         about = {"teacher": "a", "classes_sha256": "other"}
-        predict(Teacher(), shards, tmp_path, about, Normalise([0], [1]), batch=2, device="cpu", precision="fp32")
+        predict(Teacher(), shards, tmp_path, about, look(), batch=2, device="cpu", precision="fp32")
     with pytest.raises(BadData, match=f"{len(CLASSES)} classes, but the teacher has 7"):
         label(shards, tmp_path, Teacher(7))
 

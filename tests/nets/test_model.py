@@ -227,7 +227,7 @@ def test_pickles_are_never_read(folder, branch, tmp_path):
     assert (tmp_path / "executed").exists()  # the canary sings where a pickle is read
 
 
-@pytest.mark.parametrize("what", ["size", "channels", "classes_sha256"])
+@pytest.mark.parametrize("what", ["channels", "classes_sha256"])
 def test_a_model_fits_the_images_it_was_trained_on(what):
     about = {"stage": "finetune", "size": 8, "channels": 3, "classes_sha256": "ab"}
     model = Model(None, about)

@@ -66,7 +66,7 @@ def audit(keys, truth, classes, teacher, skill, seed, known=True, before=None):
         per_class.append(row | {"weight": float(kept.sum()) / len(classes), "precision": share(own)})
     return guess, {
         "n": len(keys),
-        "teacher": teacher,
+        "teachers": [teacher],
         "classes": classes,
         "truth": known,
         "top1": right.double().mean().item() if known else None,

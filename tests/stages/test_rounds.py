@@ -62,7 +62,7 @@ def test_a_round_learns_from_the_labels_and_the_chosen_pseudo_labels(tmp_path, m
     labelled, unlabelled = (ShardSet.open(Path("data/shards") / split) for split in ("labelled", "unlabelled"))
     own = dict(zip(labelled.keys, labelled.labels.tolist(), strict=True))
     for number, name in enumerate(("1", "2"), 1):
-        labels = Labels.open(Path("data/labels") / name, unlabelled)
+        labels = Labels.open(Path("data/labels") / name, unlabelled, ["finetune" if name == "1" else "student-1"])
         said = dict(zip(unlabelled.keys, labels.guess().tolist(), strict=True))
         chosen = select(labels.confidence(), labels.guess(), unlabelled.keys, Select(threshold=0, quota=60), 3, 10).rows
         stream = seen[number].streams["labelled"]
