@@ -18,11 +18,12 @@ def scan(
     """
     from pipeline import files
     from pipeline.data.scan import scan
+    from pipeline.label import strangers
 
     p = read(params, sets)
     if name is None:
         files.write_json(ROOT / "source.json", scan(p.data))
-        (ROOT / "labels").mkdir(exist_ok=True)  # the audit depends on it, and without rounds nothing else makes it
+        strangers.sweep(ROOT / "labels", p)  # here, since DVC runs `scan` before all else, in every repro
     else:
         named("more", name, list(p.more))
         data = p.data.model_copy(update={"source": p.more[name], "csv": None, "labels": None})

@@ -158,3 +158,16 @@ def test_runs_build_on_one_another_and_on_other_images(project: Project) -> None
     assert project.repro() >= {"prepare-more@web", "pretrain@web", "pretrain@own", "pretrain@small"}
     path.write_text(before)
     project.repro()
+
+
+def test_a_further_teacher_runs_its_labels_and_what_learns_from_them(project: Project) -> None:
+    before = (project.folder / "params.yaml").read_text()
+    project.repro()
+    after = {"distill@2", "evaluate-student@2", "audit", "report"}
+    project.set(teachers={"beside": {"round": "2", "teacher": "baseline", "label": {"views": ["plain", "flip(1)"]}}})
+    assert project.repro() == {"label-teacher@beside"} | after
+    assert (project.folder / "data/labels/2/baseline/summary.json").exists()
+    (project.folder / "params.yaml").write_text(before)
+    ran, cached = project.restored()
+    assert ran <= {"report"} and "distill@2" in cached, "as it was before"
+    assert not (project.folder / "data/labels/2/baseline").exists()

@@ -11,7 +11,7 @@ from pipeline.engine import run as engine
 from pipeline.label.labels import Labels
 from pipeline.label.select import select
 from pipeline.params import Select
-from stages import audit, distill, evaluate, finetune, label, prepare, scratch, tools
+from stages import audit, distill, evaluate, finetune, label, prepare, report, scratch, tools
 
 PARAMS = """\
 seed: 3
@@ -137,3 +137,57 @@ def test_a_student_with_two_heads_is_a_model_like_any_other(tmp_path, monkeypatc
     network = timm.create_model(f"local-dir:{tmp_path / 'exported'}", pretrained=True).eval()
     x = torch.randn(4, 1, 8, 8)
     torch.testing.assert_close(network(x), load_model(Path("data/models/student-2")).branch(x))
+
+
+TEACHERS = """\
+teachers:
+  beside: {round: "2", teacher: finetune, label: {views: [plain, flip(1)]}}
+"""
+
+
+@pytest.mark.slow
+def test_teachers_of_a_round_are_heard_together_by_a_student_of_another_size_and_network(tmp_path, monkeypatch, seen):
+    monkeypatch.chdir(tmp_path)
+    other = "distill: {size: 12, encoder: {name: resnet18_small}, steps: 2}"
+    text = PARAMS.replace('"2": {teacher: student-1, method: self_training}', f'"2": {{teacher: student-1, {other}}}')
+    common = trained(text + TEACHERS, "1")
+    for name in ("2", "beside"):
+        label.label(name, *common)
+    distill.distill("2", *common)
+    unlabelled = ShardSet.open(Path("data/shards/unlabelled"))
+    every, first, second = (
+        Labels.open(Path("data/labels/2"), unlabelled, names)
+        for names in (["student-1", "finetune"], ["student-1"], ["finetune"])
+    )
+    rows = torch.arange(50)
+    mean = (first.logits(rows).softmax(1) + second.logits(rows).softmax(1)) / 2
+    torch.testing.assert_close(every.logits(rows).softmax(1), mean)
+    assert (first.guess() != second.guess()).any() and every.teachers == ["student-1", "finetune"]
+    chosen = select(every.confidence(), every.guess(), unlabelled.keys, Select(threshold=0, quota=60), 3, 10)
+    batches = seen[2]
+    assert torch.equal(batches.streams["unlabelled"].rows, chosen.rows.repeat_interleave(chosen.weights))
+    assert batches.at(0)["u"].shape[1:] == (1, 12, 12)
+    evaluate.evaluate("student-2", *common)
+    audit.audit(*common)
+    assert json.loads(Path("data/models/student-2/model.json").read_text())["size"] == 12
+    assert json.loads(Path("data/audits/2/audit.json").read_text())["teachers"] == ["student-1", "finetune"]
+
+
+@pytest.mark.slow
+def test_where_a_student_gained_nothing_the_later_rounds_are_skipped_and_say_why(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    third = '  "3": {teacher: student-2, method: self_training}\nlabel: {gain: 1.0}\n'
+    common = trained(PARAMS.replace("runtime:", f"{third}runtime:"), "1", "2", "3")
+    said = capsys.readouterr().err
+    assert "round 2 is skipped: student-1 has" in said and "round 3 is skipped: student-1 has" in said
+    weights = {Path(f"data/models/student-{n}/model.safetensors").read_bytes() for n in (1, 2, 3)}
+    assert len(weights) == 1, "the teacher goes on"
+    tools.verify()
+    finetune.finetune(True, *common)
+    for name in ("baseline", "finetune", "student-1", "student-2", "student-3"):
+        evaluate.evaluate(name, *common)
+    audit.audit(*common)
+    assert [path.name for path in Path("data/audits").iterdir()] == ["1"]
+    report.report(*common, False)
+    page = Path("data/report.html").read_text()
+    assert page.count("round skipped, its teacher goes on: student-1 has") == 2
