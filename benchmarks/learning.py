@@ -113,7 +113,8 @@ def _sections(p: Params, model: str) -> list[BaseModel]:
     if model in p.pretrain:
         return [p.pretrain[model]]
     if (name := model.removeprefix("student-")) in p.rounds and name != model:
-        return [p.rounds[name], p.labelling(name)[2], p.round_distill(name)]
+        further = [each for each in p.teachers.values() if each.round == name]
+        return [p.rounds[name], p.labelling(name)[2], p.round_distill(name), *further]
     return [] if model == "scratch" else [p.finetune]
 
 
@@ -125,28 +126,29 @@ def builds_on(p: Params, model: str) -> list[str]:
     elif model == "finetune":
         before = [p.finetune.start]
     elif model.startswith("student-"):
-        each = p.rounds[model.removeprefix("student-")]
-        before = [each.teacher, each.start]
+        name = model.removeprefix("student-")
+        before = [*p.round_teachers(name), p.rounds[name].start]
     return list(dict.fromkeys([*(name for parent in before for name in builds_on(p, parent)), model]))
 
 
 def measure(seed: int, file: Path, sets: list[str], measured: Measured, threads: int) -> None:
     """Whatever is not measured yet of one seed: every stage in this process, in a folder that is thrown away."""
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as temporary:
         made: dict[tuple[Path, str], str] = {}
-        for case in cases(file, sets, Path(name)):
+        for case in cases(file, sets, Path(temporary)):
             own = read(case.file, sets).data.model_fields_set
             ours = [*sets, f"seed={seed}", *([] if "seed" in own else [f"data.seed={seed}"])]
             p, common = read(case.file, ours), {"sets": ours, "params": case.file}
             row: dict[str, Any] = {"settings": settings(p, case.model)}
             if measured.has(case.label, seed, row["settings"]):
                 continue
-            folder = Path(name, hashlib.sha256(p.data.model_dump_json().encode()).hexdigest()[:16])
+            folder = Path(temporary, hashlib.sha256(p.data.model_dump_json().encode()).hexdigest()[:16])
             folder.mkdir(exist_ok=True)
             with contextlib.chdir(folder):
                 if not Path("data/shards").exists():
-                    prepare(**common)
+                    for name in (None, *p.more):
+                        prepare(name, **common)
                 try:
                     for model in builds_on(p, case.model):
                         if made.get((folder, model)) != (wanted := settings(p, model)):
@@ -177,8 +179,10 @@ def train(p: Params, model: str, common: dict[str, Any]) -> None:
     elif model in ("baseline", "finetune"):
         finetune(baseline=model == "baseline", **common)
     else:
-        label(model.removeprefix("student-"), **common)
-        distill(model.removeprefix("student-"), **common)
+        name = model.removeprefix("student-")
+        for each in (name, *(key for key, further in p.teachers.items() if further.round == name)):
+            label(each, **common)
+        distill(name, **common)
 
 
 Found = dict[str, list[dict[str, Any]]]

@@ -36,6 +36,14 @@ def test_a_model_needs_those_that_it_is_made_from_in_their_order(params):
     assert needs["student-2"] == ["scratch", "baseline", "one", "finetune", "two", "student-1", "student-2"]
 
 
+def test_a_further_teacher_is_made_before_the_student_that_it_teaches(params):
+    more = params("teachers={beside: {round: '1', teacher: baseline}}")
+    assert builds_on(more, "student-1") == ["scratch", "one", "finetune", "baseline", "two", "student-1"]
+    more = params("teachers={beside: {round: '2', teacher: student-1}}")
+    assert settings(more, "student-2") != settings(params(), "student-2")
+    assert settings(more, "student-1") == settings(params(), "student-1")
+
+
 @pytest.mark.parametrize(
     "change, changed",
     [
