@@ -34,7 +34,7 @@ class Data(Section):
     labels: str | None = None
     """A CSV of key,label in place of both: exactly these images are labelled, as it says (`ssl-pipe choose`)."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the training images set apart for monitoring. Nothing is selected on it, but where `label.gain` is set."""
+    """Share of the training images set apart for monitoring. Nothing is selected on it, unless `label.gain` is set."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share set apart for `evaluate`, where the source brings no test split of its own."""
     in_class: Share = 1.0
