@@ -28,5 +28,5 @@ def audit(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typer
             selection = select(labels.confidence(), labels.guess(), shards.keys, rules, p.seed, len(classes))
             if not catalogue.find(each.method, "distill").columns:
                 selection = selection.once()
-            write_audit(folder / name, audit(labels, shards, selection, truth, previous, classes))
-            previous = labels
+            write_audit(folder / name, audit(labels, shards, selection, truth, previous, classes, p.seed))
+            previous = labels, selection

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,15 @@ from torch import Tensor
 
 from pipeline import files
 from pipeline.data.shards import ShardSet
+from pipeline.label.churn import churn
+from pipeline.label.ends import ends
 from pipeline.label.labels import Labels
+from pipeline.label.rejection import rejection
 from pipeline.label.select import EDGES, Selection
-from pipeline.score.calibration import gap, nll, reliability
+from pipeline.label.tempered import calibration
+from pipeline.label.truth import UNKNOWN, share, true_classes
 
-PICTURES = 24  # of each kind
-OUT_OF_CLASS, UNKNOWN = -1, -2
+LEVELS = [*(i / 10 for i in range(10)), 0.95, 0.99]  # thresholds of single classes, of which there may be thousands
 
 
 def audit(
@@ -25,47 +27,41 @@ def audit(
     shards: ShardSet,
     selection: Selection,
     truth: Mapping[str, int] | None,
-    previous: Labels | None,
+    previous: tuple[Labels, Selection] | None,
     classes: list[str],
+    seed: int,
 ) -> dict[str, Any]:
-    """The page audit.json of one round.
+    """The page audit.json of one round; `previous` is the round before it.
 
     `truth` maps keys to classes, -1 for an image of none of them, which no guess can get right; images whose key is
     not in it count in nothing that needs the truth. Precision is the share of right guesses among the images counted,
-    each once, whatever its weight. nll is over the images of known class. What is not known is None.
+    each once, whatever its weight. What is not known is None.
     """
     confidence, guess = labels.confidence(), labels.guess()
-    true = torch.tensor([(truth or {}).get(key, UNKNOWN) for key in shards.keys], dtype=torch.int64)
+    true = true_classes(shards.keys, truth or {})
     known, right = true != UNKNOWN, guess == true
-    bins = reliability(confidence[known], right[known]) if known.any() else []
     kept = [confidence >= torch.tensor(edge) for edge in EDGES]
     return {
         "n": len(labels),
         "teachers": labels.teachers,
         "classes": classes,
         "truth": bool(known.any()),
-        "top1": _share(right, known),
-        "ece": gap(bins) if bins else None,
-        "nll": _nll(labels, true),
+        "top1": share(right, known),
+        **calibration(labels, shards.keys, true, seed),
         "thresholds": EDGES,
         "coverage": [int(rows.sum()) / len(labels) for rows in kept],
-        "precision": [_share(right, rows & known) for rows in kept] if known.any() else None,
-        "per_class": _per_class(guess, right, known, selection, classes),
-        "reliability": bins,
+        "precision": [share(right, rows & known) for rows in kept] if known.any() else None,
+        "class_curves": _class_curves(confidence, guess, right, known, len(classes)),
+        "per_class": _per_class(guess, true, selection, classes),
         "selected": {
             "n": len(selection.rows),
             "weight": int(selection.weights.sum()),
-            "precision": _share(right[selection.rows], known[selection.rows]),
+            "precision": share(right[selection.rows], known[selection.rows]),
             "threshold": selection.floor,
         },
-        "changed": None if previous is None else int((guess != previous.guess()).sum()) / len(labels),
-        "out_of_class": {
-            "n": int((true == OUT_OF_CLASS).sum()),
-            "selected": int((true[selection.rows] == OUT_OF_CLASS).sum()),
-        }
-        if known.any()
-        else None,
-        "pictures": _pictures(shards.keys, confidence, guess, true),
+        "churn": churn(guess, selection, (previous[0].guess(), previous[1]), true, classes) if previous else None,
+        "out_of_class": rejection(confidence, selection, true) if known.any() else None,
+        "pictures": ends(shards.keys, confidence, guess, true),
     }
 
 
@@ -82,54 +78,40 @@ def write_audit(folder: Path | str, page: dict[str, Any]) -> None:
     files.write_json(Path(folder) / "audit.json", page)
 
 
-def _share(right: Tensor, among: Tensor) -> float | None:
-    n = int(among.sum())
-    return int((right & among).sum()) / n if n else None
+def _class_curves(confidence: Tensor, guess: Tensor, right: Tensor, known: Tensor, classes: int) -> dict[str, Any]:
+    """Coverage of the images guessed to be of each class, and precision of those kept: a list for each class."""
+    kept = [confidence >= torch.tensor(level) for level in LEVELS]
 
+    def counts(rows: Tensor) -> list[list[int]]:
+        return torch.stack([torch.bincount(guess[rows & mask], minlength=classes) for mask in kept], 1).tolist()
 
-def _nll(labels: Labels, true: Tensor) -> float | None:
-    total, n = 0.0, int((true >= 0).sum())
-    for rows, logits in labels.blocks():
-        if (inside := true[rows] >= 0).any():
-            total += nll(logits[inside], true[rows][inside]) * int(inside.sum())
-    return total / n if n else None
+    def shares(of: list[list[int]], among: list[list[int]]) -> list[list[float | None]]:
+        pairs = [zip(a, b, strict=True) for a, b in zip(of, among, strict=True)]
+        return [[m / n if n else None for m, n in pair] for pair in pairs]
 
-
-def _per_class(
-    guess: Tensor, right: Tensor, known: Tensor, selection: Selection, classes: list[str]
-) -> list[dict[str, Any]]:
-    """`precision` is that of the selected images of the class."""
-    rows, table = selection.rows, []
-    for number, name in enumerate(classes):
-        mine = guess[rows] == number
-        counts = {"guessed": int((guess == number).sum()), "selected": int(mine.sum())}
-        counts["weight"] = int(selection.weights[mine].sum())
-        table.append({"class": name, **counts, "precision": _share(right[rows], known[rows] & mine)})
-    return table
-
-
-def _pictures(keys: list[str], confidence: Tensor, guess: Tensor, true: Tensor) -> dict[str, list[dict[str, Any]]]:
-    """The keys at the ends of the scale of confidence; `label` is the true class, None where it is not known."""
-    sure, guessed, label = confidence.tolist(), guess.tolist(), true.tolist()
-
-    def show(order: Callable[[int], tuple[float, str]], rows: list[int]) -> list[dict[str, Any]]:
-        return [
-            {
-                "key": keys[row],
-                "label": None if label[row] == UNKNOWN else label[row],
-                "guess": guessed[row],
-                "confidence": sure[row],
-            }
-            for row in heapq.nsmallest(PICTURES, rows, key=order)
-        ]
-
-    def surest(row: int) -> tuple[float, str]:
-        return -sure[row], keys[row]
-
-    everyone = list(range(len(keys)))
+    reaching = counts(torch.ones_like(known))
     return {
-        "surest_right": show(surest, (guess == true).nonzero().flatten().tolist()),
-        "surest_wrong": show(surest, ((guess != true) & (true != UNKNOWN)).nonzero().flatten().tolist()),
-        "least_sure": show(lambda row: (sure[row], keys[row]), everyone),
-        "surest": show(surest, everyone),
+        "thresholds": LEVELS,
+        "coverage": shares(reaching, [[row[0]] * len(LEVELS) for row in reaching]),
+        "precision": shares(counts(right), counts(known)) if known.any() else None,
     }
+
+
+def _per_class(guess: Tensor, true: Tensor, selection: Selection, classes: list[str]) -> list[dict[str, Any]]:
+    """`true`: the images that are of the class. `precision` is that of the selected ones guessed to be."""
+
+    def counts(of: Tensor, weights: Tensor | None = None) -> list[int]:
+        return torch.bincount(of, weights, minlength=len(classes)).long().tolist()
+
+    chosen, hidden = guess[selection.rows], true[selection.rows]
+    known, right = counts(chosen[hidden != UNKNOWN]), counts(chosen[hidden == chosen])
+    columns = {
+        "class": classes,
+        "true": counts(true[true >= 0]) if (true != UNKNOWN).any() else [None] * len(classes),
+        "guessed": counts(guess),
+        "selected": counts(chosen),
+        "weight": counts(chosen, selection.weights),
+        "precision": [r / n if n else None for r, n in zip(right, known, strict=True)],
+        "threshold": selection.thresholds,
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

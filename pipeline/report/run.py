@@ -18,7 +18,7 @@ PROBES = ("knn", "linear")
 LAYERS = ("depth", "channels", "side", "features", "labels", "linear", "low", "high", "knn")
 AUDIT = (
     *("n", "teachers", "classes", "truth", "top1", "ece", "nll", "thresholds", "coverage", "precision"),
-    *("per_class", "reliability", "selected", "changed", "out_of_class", "pictures"),
+    *("per_class", "class_curves", "reliability", "temperature", "selected", "churn", "out_of_class", "pictures"),
 )
 
 

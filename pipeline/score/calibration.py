@@ -60,7 +60,7 @@ def ece(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The T in [0.05, 20] that minimises nll(logits / T, labels). Fit it on the validation split only."""
+    """The T in [0.05, 20] that minimises nll(logits / T, labels). Measure it on other samples than these."""
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline.label.audit import audit, coverage_rows, write_audit
-from pipeline.label.select import select
+from pipeline.label.audit import LEVELS, audit, coverage_rows, write_audit
+from pipeline.label.select import Selection, select
 from pipeline.params import Select
+from tests.label.said import Said, two_classes
 
 CLASSES = ["ant", "bee"]
 KEYS = [f"k{i}" for i in range(10)]
@@ -21,34 +22,10 @@ TRUTH = {"k0": 0, "k1": 1, "k2": 1, "k3": -1, "k4": 0, "k5": 1, "k6": 1, "k7": 1
 #         right    wrong    right    wrong     right    right    wrong    right
 
 
-class TenLabels:
-    """Stands for `Labels`: only what an audit asks of it."""
-
-    teachers = ["finetune"]
-
-    def __init__(self, guess=GUESS):
-        self._guess = torch.tensor(guess)
-        p = torch.tensor(SURE)
-        self._logits = torch.where(self._guess[:, None] == torch.arange(2), p[:, None].log(), (1 - p)[:, None].log())
-
-    def __len__(self):
-        return 10
-
-    def confidence(self):
-        return self._logits.softmax(1).amax(1)
-
-    def guess(self):
-        return self._guess
-
-    def blocks(self):
-        yield slice(0, 4), self._logits[:4]
-        yield slice(4, 10), self._logits[4:]
-
-
-def page_of(truth=TRUTH, previous=None, **params):
-    labels = TenLabels()
+def page_of(truth=TRUTH, previous=None, guess=GUESS, **params):
+    labels = Said(two_classes(SURE, guess), block=4)
     selection = select(labels.confidence(), labels.guess(), KEYS, Select(**{"threshold": 0.7} | params), 0, 2)
-    return audit(labels, SimpleNamespace(keys=KEYS), selection, truth, previous, CLASSES)
+    return audit(labels, SimpleNamespace(keys=KEYS), selection, truth, previous, CLASSES, 0)
 
 
 def test_against_the_truth():
@@ -83,10 +60,31 @@ def test_what_was_selected():
     page = page_of()
     assert page["selected"] == {"n": 7, "weight": 7, "precision": 4 / 7, "threshold": 0.7}
     assert page["per_class"] == [
-        {"class": "ant", "guessed": 5, "selected": 4, "weight": 4, "precision": 2 / 4},
-        {"class": "bee", "guessed": 5, "selected": 3, "weight": 3, "precision": 2 / 3},
+        {"class": "ant", "true": 2, "guessed": 5, "selected": 4, "weight": 4, "precision": 2 / 4, "threshold": 0.7},
+        {"class": "bee", "true": 5, "guessed": 5, "selected": 3, "weight": 3, "precision": 2 / 3, "threshold": 0.7},
     ]
-    assert page["out_of_class"] == {"n": 1, "selected": 1}
+    assert (page["out_of_class"]["n"], page["out_of_class"]["selected"]) == (1, 1)
+
+
+def test_coverage_and_precision_of_each_class():
+    """Ants: k0 k1 k4 k6 k9, of which k0 and k4 are right; bees: k2 k3 k5 k7 k8, k3 wrong. k8 and k9 are not known."""
+    curves = page_of()["class_curves"]
+    assert curves["thresholds"] == LEVELS
+    at = {level: place for place, level in enumerate(LEVELS)}
+    ant, bee = (
+        {t: (c[i], p[i]) for t, i in at.items()} for c, p in zip(curves["coverage"], curves["precision"], strict=True)
+    )
+    assert ant[0.0] == (1, 2 / 4) and bee[0.0] == (1, 3 / 4)
+    assert ant[0.6] == (4 / 5, 2 / 4) and bee[0.6] == (1, 3 / 4)
+    assert ant[0.8] == (3 / 5, 2 / 3) and bee[0.8] == (2 / 5, 1 / 2)
+    assert ant[0.95] == (2 / 5, 1 / 2) and bee[0.95] == (0, None)
+    assert ant[0.99] == (1 / 5, 1)
+
+
+def test_a_class_that_is_never_guessed_covers_nothing():
+    curves = page_of(guess=[0] * 10)["class_curves"]
+    assert curves["coverage"][1] == curves["precision"][1] == [None] * len(LEVELS)
+    assert page_of(truth=None)["class_curves"]["precision"] is None
 
 
 def test_weights_do_not_change_precision():
@@ -111,18 +109,21 @@ def test_pictures():
 def test_without_truth_nothing_is_claimed(truth):
     page = page_of(truth)
     assert page["truth"] is False and page["reliability"] == []
-    for name in ("top1", "ece", "nll", "precision", "out_of_class"):
+    for name in ("top1", "ece", "nll", "precision", "out_of_class", "temperature"):
         assert page[name] is None
-    assert page["selected"]["precision"] is None and page["per_class"][0]["precision"] is None
+    assert page["selected"]["precision"] is None and page["class_curves"]["precision"] is None
+    assert page["per_class"][0]["precision"] is None and page["per_class"][0]["true"] is None
     assert page["coverage"][70] == 0.7
     assert page["pictures"]["surest_right"] == page["pictures"]["surest_wrong"] == []
     assert len(page["pictures"]["surest"]) == 10
 
 
 def test_what_changed_since_the_last_round():
-    assert page_of()["changed"] is None
-    flipped = [1 - GUESS[0], *GUESS[1:9], 1 - GUESS[9]]
-    assert page_of(previous=TenLabels(flipped))["changed"] == 0.2
+    assert page_of()["churn"] is None
+    flipped = Said(two_classes(SURE, [1 - GUESS[0], *GUESS[1:9], 1 - GUESS[9]]))
+    chosen = Selection(torch.arange(2), torch.ones(2, dtype=torch.int64), [0, 0], 0)
+    churn = page_of(previous=(flipped, chosen))["churn"]
+    assert (churn["changed"], churn["both"], churn["both_changed"]) == (0.2, 2, 0.5)
 
 
 def test_the_files(tmp_path):

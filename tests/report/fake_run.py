@@ -2,6 +2,7 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from PIL import Image
 from pipeline import files
 from pipeline.data.write import write_split
 from pipeline.engine.monitor import CLASS, EACH
+from pipeline.label.audit import audit
+from pipeline.label.select import select
 from pipeline.params import Params
 from pipeline.score import retrieval
-from pipeline.score.calibration import reliability
 from pipeline.score.classifier import score_classifier
 from pipeline.score.sheet import sheet
+from tests.label.said import Said
 
 PARAMS = {
     "data": {"source": "digits", "labels_per_class": 4, "size": 8, "channels": 1},
@@ -22,7 +25,7 @@ PARAMS = {
     "finetune": {"from": "simclr"},
     "rounds": {
         "1": {"teacher": "finetune", "from": "simclr", "distill": {"select": {"threshold": 0.6}}},
-        "2": {"teacher": "student-1", "distill": {"select": {"threshold": 0.6}}},
+        "2": {"teacher": "student-1", "distill": {"select": {"threshold": 0.6, "quota": 60}}},
     },
     "final": "student-2",
 }
@@ -43,52 +46,13 @@ def logits_of(labels, classes, skill, seed, sharp=1.6):
     return sharp * (torch.randn(len(labels), classes, generator=chance) + skill * torch.eye(classes)[labels])
 
 
-def audit(keys, truth, classes, teacher, skill, seed, known=True, before=None):
-    confidence, guess = logits_of(truth, len(classes), skill, seed).softmax(1).max(1)
-    right, threshold = guess == truth, 0.6
-    kept, thresholds = confidence >= threshold, [i / 50 for i in range(50)]
-    order = confidence.argsort(descending=True).tolist()
-
-    def shown(rows):
-        label = (lambda row: int(truth[row])) if known else (lambda row: None)
-        return [
-            {"key": keys[r], "label": label(r), "guess": int(guess[r]), "confidence": confidence[r].item()}
-            for r in rows[:12]
-        ]
-
-    def share(mask):
-        return right[mask].double().mean().item() if known and mask.any() else None
-
-    per_class = []
-    for c, name in enumerate(classes):
-        own = (guess == c) & kept
-        row = {"class": name, "guessed": int((guess == c).sum()), "selected": int(own.sum())}
-        per_class.append(row | {"weight": float(kept.sum()) / len(classes), "precision": share(own)})
-    return guess, {
-        "n": len(keys),
-        "teachers": [teacher],
-        "classes": classes,
-        "truth": known,
-        "top1": right.double().mean().item() if known else None,
-        "ece": 0.043 if known else None,
-        "nll": 0.31 if known else None,
-        "thresholds": thresholds,
-        "coverage": [(confidence >= t).double().mean().item() for t in thresholds],
-        "precision": [share(confidence >= t) for t in thresholds] if known else None,
-        "per_class": per_class,
-        "reliability": reliability(confidence, right),
-        "selected": {
-            "n": int(kept.sum()), "weight": float(kept.sum()), "precision": share(kept), "threshold": threshold
-        },
-        "changed": None if before is None else (guess != before).double().mean().item(),
-        "out_of_class": {"n": 40, "selected": 11} if known else None,
-        "pictures": {
-            "surest_right": shown([r for r in order if right[r]]) if known else [],
-            "surest_wrong": shown([r for r in order if not right[r]]) if known else [],
-            "least_sure": shown(order[::-1]),
-            "surest": shown(order),
-        },
-    }  # fmt: skip
+def audited(keys, truth, classes, teacher, skill, seed, rules, known=True, before=None):
+    """What a round's labels and selection are, and their audit. Every twentieth image is of no class."""
+    labels = Said(logits_of(truth, len(classes), skill, seed), teacher)
+    selection = select(labels.confidence(), labels.guess(), keys, rules, 0, len(classes))
+    hidden = {key: int(truth[row]) if row % 20 else -1 for row, key in enumerate(keys)} if known else None
+    page = audit(labels, SimpleNamespace(keys=keys), selection, hidden, before, classes, 0)
+    return (labels, selection), page
 
 
 def curve(steps, top, classes, seed):
@@ -167,7 +131,8 @@ def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
         files.write_json(root / "times" / f"{name}.json", {"stage": name, "seconds": 71.0, "machine": MACHINE})
     before = None
     for i, (name, each) in enumerate(params.rounds.items()):
-        before, page = audit(names, truth, classes, each.teacher, 3.1 + 0.7 * i, 20 + i, known, before)
+        rules = params.round_distill(name).select
+        before, page = audited(names, truth, classes, each.teacher, 3.1 + 0.7 * i, 20 + i, rules, known, before)
         files.write_json(root / "audits" / name / "audit.json", page)
         files.write_json(
             root / "times" / f"label-{name}.json", {"stage": f"label-{name}", "seconds": 2.1, "machine": MACHINE}
