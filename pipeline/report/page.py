@@ -7,14 +7,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from pipeline import files
-from pipeline.data.shards import ShardSet
 from pipeline.params import Params
 from pipeline.report import (
-    audits,
-    balance,
     calibration,
     classes,
     convergence,
@@ -23,7 +18,7 @@ from pipeline.report import (
     layers,
     neighbours,
     numbers,
-    pictures,
+    rounds,
     scores,
 )
 from pipeline.report.run import Run, load
@@ -96,42 +91,12 @@ def _context(run: Run, root: Path) -> dict[str, Any]:
         "confusions": classes.confusions(final),
         "dumbbell": {"figure": dumbbell, "shown": shown, "of": tested},
         "convergence": convergence.by_class(run),
-        "rounds": _rounds(run, root),
+        "rounds": rounds.every(run, root),
         "yaml": _yaml(run.params),
         "times": _times(run),
         "machines": _machines(run),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
-
-
-def _rounds(run: Run, root: Path) -> list[dict[str, Any]]:
-    if not run.audits:
-        return []
-    shards, found = ShardSet.open(root / "shards" / "unlabelled"), []
-    for name, audit in run.audits.items():
-        found.append(
-            {
-                "name": name,
-                "audit": audit,
-                "teacher": " and ".join(scores.spoken(run, name) for name in audit["teachers"]),
-                "coverage": audits.coverage(audit),
-                "diagrams": _diagrams(audit, name),
-                "balance": balance.balance(audit),
-                "rejection": audits.rejection(audit),
-                "classes": audits.classes(audit, len(run.audits)),
-                "galleries": pictures.galleries(audit, shards, len(run.audits)),
-            }
-        )
-    return found
-
-
-def _diagrams(audit: dict[str, Any], name: str) -> list[Markup]:
-    """Of the half that T was not fitted on, before and after; of all images that are known where there is no T."""
-    said, title = audit["temperature"], f"the pseudo-labels of round {name}"
-    if not said:
-        return [calibration.diagram(audit["reliability"], title, "accent")] if audit["truth"] else []
-    pairs = ((said["before"], title), (said["after"], f"{title}, after temperature scaling"))
-    return [calibration.diagram(each["reliability"], about, "accent") for each, about in pairs]
 
 
 def _yaml(params: Params) -> str:
