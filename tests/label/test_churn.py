@@ -8,9 +8,8 @@ from pipeline.label.select import Selection
 CLASSES = ["ant", "bee", "cat"]
 #        0  1  2  3  4  5  6  7
 THEN = [0, 0, 1, 1, 2, 2, 2, 0]
-NOW_ = [0, 1, 1, 0, 1, 1, 0, 0]
-TRUE = [0, 1, 1, 1, 1, 2, 1, -2]
-#            w>r    r>w w>r r>w w>w unknown
+NOW_ = [0, 1, 1, 0, 1, 1, 0, 2]
+TRUE = [0, 1, 1, 1, 1, 1, 1, -2]  # 1, 4 and 5 became right, 3 wrong; 6 stayed wrong, and of 7 nothing is known
 
 
 def chosen(*rows):
@@ -24,20 +23,21 @@ def page(true=TRUE, now=NOW_, then=THEN, classes=CLASSES):
 
 def test_of_all_images_and_of_those_selected_twice():
     found = page()
-    assert found["changed"] == 5 / 8
+    assert found["changed"] == 6 / 8
     assert (found["both"], found["both_changed"]) == (3, 2 / 3)  # 0, and 1 and 4, which changed
     assert (found["entered"], found["left"]) == (1, 2)  # 2; 3 and 6
 
 
 def test_what_became_right_and_what_wrong():
     found = page()
-    assert [found[name] for name in ("wrong_to_right", "right_to_wrong", "wrong_to_wrong")] == [2, 2, 1]
+    assert [found[name] for name in ("wrong_to_right", "right_to_wrong", "wrong_to_wrong")] == [3, 1, 1]
 
 
 def test_the_flows_from_class_to_class():
     assert page()["flows"] == [
-        {"before": "cat", "now": "bee", "n": 2, "right_before": 1, "right_now": 1},
+        {"before": "cat", "now": "bee", "n": 2, "right_before": 0, "right_now": 2},
         {"before": "ant", "now": "bee", "n": 1, "right_before": 0, "right_now": 1},
+        {"before": "ant", "now": "cat", "n": 1, "right_before": 0, "right_now": 0},
         {"before": "bee", "now": "ant", "n": 1, "right_before": 1, "right_now": 0},
         {"before": "cat", "now": "ant", "n": 1, "right_before": 0, "right_now": 0},
     ]
@@ -52,7 +52,7 @@ def test_of_many_flows_the_most_frequent():
 
 def test_without_truth_nothing_is_called_right():
     found = page([-2] * 8)
-    assert found["changed"] == 5 / 8 and found["flows"][0] == {"before": "cat", "now": "bee", "n": 2}
+    assert found["changed"] == 6 / 8 and found["flows"][0] == {"before": "cat", "now": "bee", "n": 2}
     assert found["wrong_to_right"] is found["right_to_wrong"] is found["wrong_to_wrong"] is None
 
 

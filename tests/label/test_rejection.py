@@ -28,6 +28,7 @@ def test_what_each_threshold_would_reject():
     assert at[0.0] == [0, None]
     assert at[0.35] == [0, 0]  # 6 alone; 7 is not known
     assert at[0.45] == [1 / 3, 1 / 2]  # 5, 6
+    assert at[0.5] == at[0.45], "4 is as sure as that, and stays"
     assert at[0.65] == [2 / 3, 2 / 4]  # 3, 4, 5, 6
     assert at[1.0] == [1, 3 / 7]
 
