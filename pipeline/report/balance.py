@@ -52,10 +52,14 @@ def balance(audit: dict[str, Any]) -> dict[str, Any]:
         about += f"{row['selected']:.0f} selected with weight {row['weight']:.0f} ({percent(shares['after'][i])} %)"
         about += f", {row['true']:.0f} true ({percent(true[i])} %)" if true else ""
         middle = y + step / 2 + 1
-        parts.append(text(left - 10, middle, clip(row["class"], 16), "tick name", "end"))
-        for k, (kind, own) in enumerate(shares.items()):
-            box = {"x": left, "y": y + 2 + k * (thick + 2), "width": max(1.0, at(own[i]) - left), "height": thick}
-            parts.append(tag("rect", tag("title", about), class_=kind, **box))
+        drawn = [
+            tag("rect", x=left, y=y + 2 + k * (thick + 2), width=max(1.0, at(own[i]) - left), height=thick, class_=kind)
+            for k, (kind, own) in enumerate(shares.items())
+        ]
+        parts += [
+            text(left - 10, middle, clip(row["class"], 16), "tick name", "end"),
+            tag("g", tag("title", about), *drawn),
+        ]
         if true:
             parts += [
                 tag("line", x1=at(true[i]), x2=at(true[i]), y1=y, y2=y + step - 6, class_="true"),

@@ -106,7 +106,9 @@ def test_of_many_classes_the_worst_are_drawn_and_fewer_in_many_rounds(make):
 
 
 def widths(figure, kind):
-    return [float(x) for x in re.findall(rf'<rect class="{kind}" x="[\d.]+" y="[\d.]+" width="([\d.]+)"', figure)]
+    return [
+        float(x) for x in re.findall(rf'<rect x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="7" class="{kind}"', figure)
+    ]
 
 
 def test_the_bars_are_shares_of_the_guesses_the_selected_their_weight_and_the_truth(make):
@@ -116,7 +118,7 @@ def test_the_bars_are_shares_of_the_guesses_the_selected_their_weight_and_the_tr
     figure, rows = drawn["figure"], audit["per_class"]
     assert [bar["title"] for bar in drawn["legend"]] == ["All guesses", "Selected", "Selected, by weight", "Truth"]
     strokes = [float(x) for x in re.findall(r'<line x1="([\d.]+)"[^>]*class="true"', figure)]
-    left = float(re.search(r'<rect class="before" x="([\d.]+)"', figure)[1])
+    left = float(re.search(r'<rect x="([\d.]+)"', figure)[1])
     ends = {
         "guessed": widths(figure, "before"),
         "selected": widths(figure, "between"),
