@@ -49,7 +49,7 @@ for stage in (
     report.report,
 ):
     app.command(rich_help_panel="Stages")(stage)
-for tool in (tools.methods, tools.params, tools.verify, tools.export, tools.choose):
+for tool in (tools.methods, tools.params, tools.verify, tools.export, tools.choose, tools.materialise):
     app.command(rich_help_panel="Tools")(tool)
 
 

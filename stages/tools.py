@@ -1,4 +1,4 @@
-"""ssl-pipe methods, params, verify, export, choose"""
+"""ssl-pipe methods, params, verify, export, choose, materialise"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stages.command import PARAMS, ROOT, File, Sets, read
+from stages.command import PARAMS, ROOT, File, Sets, named, read
 
 
 def methods(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
@@ -35,15 +35,17 @@ def params(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Type
     typer.echo(json.dumps(read(params, sets).model_dump(by_alias=True), indent=2))
 
 
-def verify() -> None:
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A data folder, or a single folder of shards.")] = ROOT,
+) -> None:
     """Check everything under data/ against its hashes. Exit code 65 where something is wrong."""
     from pipeline.errors import BadData
     from pipeline.verify import verify
 
-    findings = list(verify(ROOT))
+    findings = list(verify(folder))
     if findings:
         raise BadData("\n".join(findings))
-    typer.echo("all of data/ is what it should be")
+    typer.echo(f"all of {folder}/ is what it should be")
 
 
 def export(
@@ -74,3 +76,30 @@ def choose(
     for row in run(name, count, folder, p, ROOT):
         typer.echo(f"{row['picture']}  {row['distance']:.4f}  {row['cluster']}  {row['key']}")
     typer.echo(f"fill in the column `label` of {folder / 'labels.csv'}, and set data.labels to that file")
+
+
+def materialise(
+    round: Annotated[str, typer.Argument(help="A round of params.yaml.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Where to; none means data/materialised/ROUND.")] = None,
+    sets: Sets = [],  # noqa: B006 - Typer reads it, nobody writes it
+    params: File = PARAMS,
+) -> None:
+    """Write the pseudo-labels that a round selects, with their images, as webdataset shards for other programs."""
+    p = read(params, sets)
+    named("round", round, list(p.rounds))
+
+    from pipeline import catalogue
+    from pipeline.data.shards import ShardSet
+    from pipeline.label.labels import Labels
+    from pipeline.label.materialise import materialise
+    from pipeline.label.select import select
+
+    to = to or ROOT / "materialised" / round
+    shards, rules = ShardSet.open(ROOT / "shards" / "unlabelled"), p.round_distill(round).select
+    labels = Labels.open(ROOT / "labels" / round, shards)
+    classes = len(shards.manifest.classes)
+    selection = select(labels.confidence(), labels.guess(), shards.keys, rules, p.seed, classes)
+    if not catalogue.find(p.rounds[round].method, "distill").columns:
+        selection = selection.once()
+    materialise(labels, selection, to, p.data.shard)
+    typer.echo(f"{len(selection.rows)} of {len(labels)} images, labelled by {labels.teacher}, are in {to}")

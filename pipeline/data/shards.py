@@ -82,9 +82,7 @@ class ShardSet:
         and IndexError on a row outside the split.
         """
         index = np.asarray(rows, dtype=np.int64).reshape(-1)
-        if len(index) and not 0 <= index.min() <= index.max() < len(self):
-            raise IndexError(f"rows {index.min()} to {index.max()} of a split of {len(self)}")
-        data = self._read(index)
+        data = self.encoded(index)
         size, channels = self.manifest.size, self.manifest.channels
         try:
             return torch.from_numpy(decode_all(data, size, channels))
@@ -103,8 +101,14 @@ class ShardSet:
             pixels[first:last] = self.images(np.arange(first, last))
         return Images(pixels)
 
-    def _read(self, index: np.ndarray) -> list[bytes]:
-        """The encoded bytes of the rows; each shard is opened once, so 100,000 shards need no more than one handle."""
+    def encoded(self, rows: torch.Tensor | np.ndarray | Sequence[int]) -> list[bytes]:
+        """The images of the rows as they lie in the shards, PNG or JPEG; checks and raises as `images` does.
+
+        Each shard is opened once, so 100,000 shards need no more than one handle.
+        """
+        index = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if len(index) and not 0 <= index.min() <= index.max() < len(self):
+            raise IndexError(f"rows {index.min()} to {index.max()} of a split of {len(self)}")
         data = [b""] * len(index)
         for number in np.unique(self.shard_of[index]).tolist():
             shard = self.shards[number]

@@ -41,16 +41,27 @@ def verify(root: Path | str) -> list[Finding]:
     pages: dict[str, Manifest] = {}
     more = sorted({path.name for path in shards.glob("*/") if not path.name.startswith(".")} - {*SPLITS})
     for folder in [shards / split for split in (*SPLITS, *more) if (shards / split).is_dir()]:
-        try:
-            pages[folder.name] = manifests.read(folder)
-        except (PipeError, OSError) as error:
-            found.append(Finding(str(folder), str(error).removeprefix(f"{folder}/")))
-            continue
-        found += [Finding(str(folder / name), message) for name, message in _split(folder, pages[folder.name])]
+        page, wrong = _folder(folder)
+        found += wrong
+        if page:
+            pages[folder.name] = page
     if not pages and not found:
         found.append(Finding(str(shards), "no shards; run `prepare`"))
     splits = {split: page for split, page in pages.items() if split in SPLITS}
     return found + [Finding(str(shards), message) for message in _between(splits)]
+
+
+def verify_folder(folder: Path | str) -> list[Finding]:
+    """What is wrong with the shards of one folder, wherever it is; checks what `verify` does of a single split."""
+    return _folder(Path(folder))[1]
+
+
+def _folder(folder: Path) -> tuple[Manifest | None, list[Finding]]:
+    try:
+        page = manifests.read(folder)
+    except (PipeError, OSError) as error:
+        return None, [Finding(str(folder), str(error).removeprefix(f"{folder}/"))]
+    return page, [Finding(str(folder / name), message) for name, message in _split(folder, page)]
 
 
 def _between(pages: dict[str, Manifest]) -> Iterator[str]:

@@ -17,6 +17,7 @@ class SplitWriter:
     """Fills `folder` with the shards of one split. The same samples in the same order give the same bytes.
 
     A label is stored as a `cls` member too, so that any webdataset reader finds it; the unlabelled split has none.
+    What else is known of a sample is its `json` member.
     """
 
     def __init__(self, folder: Path, split: str, per_shard: int, extension: str):
@@ -35,13 +36,15 @@ class SplitWriter:
                 self._shards.tarstream.close()
                 self._file.close()
 
-    def add(self, key: str, image: bytes, label: int) -> None:
+    def add(self, key: str, image: bytes, label: int, about: dict[str, Any] | None = None) -> None:
         """Raises BadData on a key that is not one, or that is there already."""
         if not KEY.fullmatch(key) or key in self.labels:
             raise BadData(f"{self.folder}: the key {key[:80]!r} is " + ("a duplicate" if key in self.labels else "bad"))
         sample = {"__key__": key, self.extension: image}
         if self.split != "unlabelled":
             sample["cls"] = str(label).encode()
+        if about is not None:
+            sample["json"] = files.dumps(about).encode()
         self.labels[key] = label if "cls" in sample else -1
         if self._shards is None:  # ShardWriter opens its first file at once, and an empty split has none
             import webdataset  # brings torch

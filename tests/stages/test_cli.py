@@ -32,9 +32,10 @@ FROZEN = {
     "report": ["--markdown", *COMMON],
     "methods": ["--json"],
     "params": COMMON,
-    "verify": [],
+    "verify": ["FOLDER"],
     "export": ["NAME", "FOLDER"],
     "choose": ["NAME", "FOLDER", "--count", *COMMON],
+    "materialise": ["ROUND", "--to", *COMMON],
 }
 STAGES = list(FROZEN)[:10]
 
