@@ -31,7 +31,7 @@ encoder: {name: tiny, drop: .1, drop_path: .1, args: {width: 4}}
 pretrain:
   simclr: {from: scratch, method: simclr, steps: 8, batch: 16, monitors: 2}
 finetune: {from: scratch, method: supervised, steps: 8, batch: 8, monitors: 2}
-label: {batch: 16}
+label: {batch: 10}
 distill: {steps: 8, batch: 8, ratio: 2, monitors: 2, select: {threshold: 0.0, quota: 20}}
 rounds:
   "1": {teacher: finetune, from: scratch, method: noisy_student}
@@ -193,7 +193,7 @@ def shards(folder: Path, size: int = 8, seed: int = 0) -> None:
             Image.fromarray(noisy.astype(np.uint8)).save(png, "PNG")
             samples.append((f"{split}-{i:03d}", png.getvalue(), i % 4))
         labelled = labelled or samples
-        write_split(folder / split, split, samples, per_shard=25, **shape)
+        write_split(folder / split, split, samples, per_shard=16, **shape)
 
 
 def at_step(step: int, act: Callable[[], None]) -> None:
@@ -232,6 +232,19 @@ def saved(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_a_sidecar() -> None:
+    """A hook."""
+    from pipeline.label import sidecar
+
+    original = sidecar.write_sidecar
+
+    def write(*args: Any) -> None:
+        original(*args)
+        die()
+
+    sidecar.write_sidecar = write
 
 
 def terminate() -> None:

@@ -1,4 +1,4 @@
-"""Two processes under torchrun: the same sidecars as one process, and a trained model."""
+"""Processes under torchrun: the same sidecars as one process, and a trained model."""
 
 import os
 import subprocess
@@ -7,39 +7,42 @@ from functools import partial
 
 import pytest
 
-from tests.harness import HERE, World, as_rank, at_step, die, free_port, saved, stage, terminate
+from tests.harness import HERE, World, as_rank, at_step, die, die_after_a_sidecar, free_port, saved, stage, terminate
 
 pytestmark = pytest.mark.slow
 
 
-def torchrun(here: World, *words: str) -> subprocess.CompletedProcess:
+def torchrun(here: World, ranks: int, *words: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
-    command += [str(free_port()), "-m", "stages.cli", *words]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
+    command += ["--master-port", str(free_port()), "-m", "stages.cli", *words]
     return subprocess.run(command, cwd=here.folder, env=environment, capture_output=True, text=True)
 
 
-def test_label(template, world):
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_label(template, world, ranks):
+    """The same sidecars and summary as one process makes; of 4 shards, three processes have 2, 1 and 1."""
     here = world("label")
-    done = torchrun(here, "label", "1")
+    done = torchrun(here, ranks, "label", "1")
     assert done.returncode == 0, done.stderr
     assert here.digests("label") == template.digests("label")
+    assert len(here.digests("label")) == 5 and "labels/1/summary.json" in here.digests("label")
     assert here.litter() == []
 
 
 def test_pretrain(world):
     here = world("simclr")
-    done = torchrun(here, "pretrain", "simclr")
+    done = torchrun(here, 2, "pretrain", "simclr")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("simclr 8/8") == 1, "the first process alone reports"
     assert len(here.digests("simclr")) == 3 and here.litter() == []
 
 
-def pair(forks, here: World, *second) -> list[int]:
-    """The exit codes of two ranks; `second` are hooks of the second alone."""
+def pair(forks, here: World, *second, name="simclr") -> list[int]:
+    """The exit codes of the two ranks of a stage; `second` are hooks of the second alone."""
     port = free_port()
     hooks = [[partial(as_rank, rank, 2, port), *(second if rank else ())] for rank in range(2)]
-    children = [forks.start(stage, here.folder, "simclr", hooks=each) for each in hooks]
+    children = [forks.start(stage, here.folder, name, hooks=each) for each in hooks]
     return [forks.wait(child) for child in children]
 
 
@@ -65,7 +68,21 @@ def test_one_rank_is_killed(forks, world):
     assert here.digests("simclr") == whole.digests("simclr")
 
 
+def test_one_rank_is_killed_while_it_labels(forks, template, world):
+    """The other ends too, and nothing is published; one process alone goes on from what the two have finished."""
+    here = world("label")
+    codes = pair(forks, here, die_after_a_sidecar, name="label")
+    assert codes[1] == -9 and codes[0] not in (0, -9)
+    assert not (here.data / "labels/1").exists()
+    kept = {path.name: path.stat().st_ino for path in here.state().glob("*.safetensors")}
+    assert "unlabelled-000001.safetensors" in kept and "unlabelled-000003.safetensors" not in kept
+    assert forks.run(stage, here.folder, "label") == 0
+    assert here.digests("label") == template.digests("label")
+    assert kept.items() <= {path.name: path.stat().st_ino for path in (here.data / "labels/1").iterdir()}.items()
+    assert here.litter() == []
+
+
 def test_a_batch_that_does_not_split(world):
-    done = torchrun(world("simclr"), "pretrain", "simclr", "-S", "pretrain.simclr.batch=15")
+    done = torchrun(world("simclr"), 2, "pretrain", "simclr", "-S", "pretrain.simclr.batch=15")
     assert done.returncode != 0
     assert "error: a batch of 15 does not split over 2 processes" in done.stderr

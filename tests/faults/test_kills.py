@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from pipeline import seed
-from tests.harness import STAGES, STEPS, TRAINED, at_step, die, stage
+from tests.harness import STAGES, STEPS, TRAINED, at_step, die, die_after_a_sidecar, stage
 
 
 def kill_until_done(forks, world, name, draw: random.Random, span: float, most: int) -> tuple[int, int]:
@@ -51,18 +51,6 @@ def test_resumed_not_repeated(forks, template, world, name):
     assert forks.run(stage, here.folder, name, hooks=[partial(at_step, STEPS - 2, die)]) == 0
     assert here.digests(name) == template.digests(name)
     assert here.litter() == []
-
-
-def die_after_a_sidecar() -> None:
-    from pipeline.label import sidecar
-
-    original = sidecar.write_sidecar
-
-    def write(*args):
-        original(*args)
-        die()
-
-    sidecar.write_sidecar = write
 
 
 def test_finished_sidecars_are_kept(forks, template, world):

@@ -45,9 +45,10 @@ def test_the_teacher_is_left_as_it_was(tmp_path, shards):
 
 def test_any_number_of_ranks_makes_the_same_bytes(tmp_path, shards):
     label(shards, tmp_path / "one")
-    parts = [label(shards, tmp_path / "three", rank=rank, world=3) for rank in (2, 0, 1)]
-    assert [len(part) for part in parts] == [1, 2, 2]
-    assert digests(tmp_path / "three") == digests(tmp_path / "one")
+    for world, each in {2: [2, 3], 3: [1, 2, 2], 7: [0, 0, 1, 1, 1, 1, 1]}.items():  # 7: more than there are shards
+        parts = [label(shards, tmp_path / str(world), rank=rank, world=world) for rank in reversed(range(world))]
+        assert [len(part) for part in parts] == each
+        assert digests(tmp_path / str(world)) == digests(tmp_path / "one")
 
 
 def test_batches_never_cross_shards(tmp_path, shards):
