@@ -80,10 +80,8 @@ class Labels:
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """All rows in order, as (rows, logits) of at most 1,024 at a time, so that memory stays flat."""
-        for number, shard in enumerate(self.shards.shards):
-            for first in range(0, shard.samples, BLOCK):
-                last = min(first + BLOCK, shard.samples)
-                yield slice(shard.start + first, shard.start + last), self._said(number, slice(first, last))
+        for number, rows, local in self._spans():
+            yield rows, self._said(number, local)
 
     def confidence(self) -> Tensor:
         """The largest probability of each row, fp32 (N,)."""
@@ -93,14 +91,25 @@ class Labels:
         """The class of that probability, int64 (N,); the lower one of equals."""
         return self._surest[1]
 
+    def _spans(self) -> Iterator[tuple[int, slice, slice]]:
+        """(number of the shard, rows of the split, the same rows of the shard)"""
+        for number, shard in enumerate(self.shards.shards):
+            for first in range(0, shard.samples, BLOCK):
+                last = min(first + BLOCK, shard.samples)
+                yield number, slice(shard.start + first, shard.start + last), slice(first, last)
+
     def _said(self, shard: int, rows: Tensor | slice) -> Tensor:
         return ensemble([opinion.sidecars[shard].logits(rows) for opinion in self.opinions])
 
     @cached_property
     def _surest(self) -> tuple[Tensor, Tensor]:
         confidence, guess = torch.empty(len(self)), torch.empty(len(self), dtype=torch.int64)
-        for rows, logits in self.blocks():
-            confidence[rows], guess[rows] = logits.softmax(1).amax(1), logits.argmax(1)
+        for number, rows, local in self._spans():
+            if len(self.opinions) == 1:
+                confidence[rows], guess[rows] = self.opinions[0].sidecars[number].surest(local)
+            else:
+                logits = self._said(number, local)
+                confidence[rows], guess[rows] = logits.softmax(1).amax(1), logits.argmax(1)
         return confidence, guess
 
 

@@ -69,15 +69,36 @@ class Sidecar:
 
     def logits(self, rows: Tensor | Sequence[int] | slice) -> Tensor:
         """Dense fp32 (B, K), largest 0. What is left of the probability is spread evenly over the classes not kept."""
-        index = rows if isinstance(rows, slice) else torch.as_tensor(rows, dtype=torch.int64)
-        logits = self.tensors["logits"][index].float()
-        classes, top = self.about["classes"], self.about["top"]
-        if top == classes:
+        index = _index(rows)
+        logits, classes = self.tensors["logits"][index].float(), self.about["classes"]
+        if self.about["top"] == classes:
             return logits
-        rest = self.tensors["logsumexp"][index].double().exp() - logits.double().exp().sum(1)
-        each = (rest.clamp(min=1e-30) / (classes - top)).log().float()[:, None]
-        each = torch.minimum(each, logits[:, -1:])  # no class that was left out can beat one that was kept
+        each = self._others(index, logits)[:, None]
         return each.repeat(1, classes).scatter_(1, self.tensors["indices"][index].long(), logits)
+
+    def surest(self, rows: Tensor | Sequence[int] | slice) -> tuple[Tensor, Tensor]:
+        """The largest probability of each row, fp32 (B,), and its class, int64 (B,), the lower one of equals.
+
+        Those of `logits`, but no row is made dense: the largest logit is 0, so its probability is 1 / sum exp(logits).
+        """
+        index = _index(rows)
+        logits, classes, top = self.tensors["logits"][index].float(), self.about["classes"], self.about["top"]
+        if top == classes:
+            return logits.softmax(1).amax(1), logits.argmax(1)
+        each = self._others(index, logits)
+        total = logits.double().exp().sum(1) + (classes - top) * each.double().exp()
+        lowest = torch.where(logits == 0, self.tensors["indices"][index].long(), classes).amin(1)
+        return total.reciprocal().float(), torch.where(each == 0, 0, lowest)  # where the others reach 0, all are equal
+
+    def _others(self, index: Tensor | slice, logits: Tensor) -> Tensor:
+        """The logit of every class that was not kept, fp32 (B,)."""
+        rest = self.tensors["logsumexp"][index].double().exp() - logits.double().exp().sum(1)
+        each = (rest.clamp(min=1e-30) / (self.about["classes"] - self.about["top"])).log().float()
+        return torch.minimum(each, logits[:, -1])  # no class that was left out can beat one that was kept
+
+
+def _index(rows: Tensor | Sequence[int] | slice) -> Tensor | slice:
+    return rows if isinstance(rows, slice) else torch.as_tensor(rows, dtype=torch.int64)
 
 
 def write_sidecar(path: Path | str, logits: Tensor, about: dict[str, Any]) -> None:

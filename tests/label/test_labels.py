@@ -9,6 +9,7 @@ import torch
 from pipeline import files
 from pipeline.data.shards import ShardSet
 from pipeline.errors import BadData
+from pipeline.label import labels as module
 from pipeline.label.labels import Labels, Opinion, write_summary
 from pipeline.label.sidecar import read_sidecar
 from tests.label.conftest import ABOUT, CLASSES, digests, label, make_shards
@@ -32,7 +33,8 @@ def test_rows_are_those_of_the_split(folder, shards):
     assert labels.confidence().dtype == torch.float32 and labels.guess().dtype == torch.int64
 
 
-def test_many_classes_go_through_as_well(tmp_path):
+def test_many_classes_go_through_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 3)  # two blocks in a shard
     shards = make_shards(tmp_path / "unlabelled", n=7, per_shard=4, classes=[f"c{i:03d}" for i in range(300)])
     label(shards, tmp_path / "labels", top=5)
     write_summary(tmp_path / "labels", shards, "t", ABOUT)

@@ -86,6 +86,23 @@ def test_top_of_all_classes_is_dense(path):
     assert set(write(path, draw(3, 300), top=300).tensors) == {"logits"}
 
 
+@pytest.mark.parametrize("top, classes", [(16, 3), (16, 256), (16, 1000), (1, 300), (299, 300)])
+def test_the_surest_class_is_that_of_the_dense_row(path, top, classes):
+    """No row made dense, and yet the same: also where fp16 makes equal what was not, and where the rest is clamped."""
+    flat, rounded, left_out = torch.zeros(3, 1, classes)
+    rounded[0, :2], rounded[0, 2] = torch.tensor([-5.0, -1e-9]), 0.0  # kept as 2, 1; equal once they are stored
+    left_out[0, :2] = -1e-9  # not among the kept, and stored as large as they
+    edge = torch.arange(classes).float()[None] * -1e-4  # what is not kept lies within the rounding of the last kept
+    rows = [draw(50, classes, scale) for scale in (0.01, 1.0, 4.0, 30.0)]
+    sidecar = write(path, torch.cat([*rows, flat, rounded, left_out, edge]), top)
+    dense = sidecar.logits(slice(None))
+    confidence, guess = sidecar.surest(slice(None))
+    assert (confidence.dtype, guess.dtype) == (torch.float32, torch.int64)
+    assert torch.equal(guess, dense.argmax(1))
+    torch.testing.assert_close(confidence, dense.double().softmax(1).amax(1).float(), rtol=3e-7, atol=0)
+    assert torch.equal(sidecar.surest([7, 2, 7])[0], confidence[[7, 2, 7]])
+
+
 @pytest.mark.parametrize("classes", [3, 300])
 def test_logits_beyond_fp16_stay_finite(path, classes):
     logits = torch.zeros(2, classes)
