@@ -144,7 +144,7 @@ data: {shard: 4}
 distill: {select: {threshold: 0.3, quota: 6}}
 rounds:
   "1": {teacher: finetune, method: noisy_student}
-  "2": {teacher: finetune, method: self_training, distill: {select: {threshold: 0.0, quota: null}}}
+  "2": {teacher: finetune, method: self_training, distill: {select: {threshold: 0.0, quota: 40}}}
 """
 
 
@@ -160,9 +160,10 @@ def test_the_command(tmp_path, monkeypatch, capsys, labels, folder, name):
     said, out = capsys.readouterr().out, Path("data/materialised") / name
     found = {key: json.loads(data) for key, data in stored(out).items() if key.endswith(".json")}
     assert said == f"{len(found)} of 23 images, labelled by finetune, are in {out}\n"
-    rules = Select(threshold=0.3, quota=6) if name == "1" else Select(threshold=0.0)
+    rules = Select(threshold=0.3, quota=6) if name == "1" else Select(threshold=0.0, quota=40)
     expected = select(labels.confidence(), labels.guess(), labels.shards.keys, rules, 3, 4)
     assert [about["weight"] for about in found.values()] == (expected.weights.tolist() if name == "1" else [1] * 23)
+    assert expected.weights.max() > 1, "or it would not show"
     tools.verify(out)
     assert capsys.readouterr().out == f"all of {out}/ is what it should be\n"
     tools.materialise(name, Path("mine"), [], Path("params.yaml"))

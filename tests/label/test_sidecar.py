@@ -92,7 +92,7 @@ def test_the_surest_class_is_that_of_the_dense_row(path, top, classes):
     flat, rounded, left_out = torch.zeros(3, 1, classes)
     rounded[0, :2], rounded[0, 2] = torch.tensor([-5.0, -1e-9]), 0.0  # kept as 2, 1; equal once they are stored
     left_out[0, :2] = -1e-9  # not among the kept, and stored as large as they
-    edge = torch.arange(classes).float()[None] * -1e-4  # what is not kept lies within the rounding of the last kept
+    edge = torch.full((1, classes), -3.0011).index_fill(1, torch.tensor([1]), 0.0)  # stored as -3.002, below the rest
     rows = [draw(50, classes, scale) for scale in (0.01, 1.0, 4.0, 30.0)]
     sidecar = write(path, torch.cat([*rows, flat, rounded, left_out, edge]), top)
     dense = sidecar.logits(slice(None))
