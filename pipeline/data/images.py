@@ -27,7 +27,9 @@ def decode(data: bytes, size: int, channels: int) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.size != (size, size):
                 raise BadData(f"{image.width} x {image.height} pixels instead of {size} x {size}")
-            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+            image.load()  # so that damage is raised here, and not from inside numpy
+            mode = "RGB" if channels == 3 else "L"
+            pixels = np.asarray(image if image.mode == mode else image.convert(mode))  # convert always copies
     except BadData:
         raise
     except Exception as error:  # Pillow's plugins raise a dozen unrelated types on damaged input
