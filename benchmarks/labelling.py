@@ -38,12 +38,13 @@ from pipeline import params, seed
 from pipeline.data.prepare import prepare
 from pipeline.data.shards import ShardSet
 from pipeline.device import autocast, choose, machine
+from pipeline.label.look import Look
 from pipeline.label.predict import predict
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import build_encoder
 from pipeline.nets.heads import Head
 from pipeline.nets.model import parameters
-from pipeline.views.normalise import Normalise
+from pipeline.views.view import View
 
 BATCH, SIZE, PARTS = 256, 32, 6
 
@@ -87,8 +88,9 @@ def label(
     """Images per second."""
     about = {"teacher": "0" * 64, "classes_sha256": images.manifest.classes_sha256}
     how = {"batch": BATCH, "device": device, "precision": precision, "rank": part, "world": parts}
+    look = Look([View("plain", SIZE, images.manifest.mean, images.manifest.std)], noise=False, seed=0)
     started = time.perf_counter()
-    predict(network, images, out, about, Normalise(images.manifest.mean, images.manifest.std), **how)
+    predict(network, images, out, about, look, **how)
     return sum(shard.samples for shard in images.shards[part::parts]) / (time.perf_counter() - started)
 
 

@@ -50,14 +50,13 @@ def make(root: Path) -> None:
     page |= {"keys_sha256": keys_sha256([key for entry in entries for key in entry["keys"]])}
     files.write_json(root / "manifest.json", seal(page))
     shards = ShardSet.open(root)
-    (root / "labels").mkdir()
+    folder = root / "labels" / "finetune"
+    folder.mkdir(parents=True)
     for shard in shards.shards:
         draw = seed.generator(0, "selection", shard.name)
         tensors = said(draw)
-        files.write_safetensors(
-            sidecar_path(root / "labels", shard), tensors, describe(shard, shards, "0" * 64, "", TOP)
-        )
-    write_summary(root / "labels", shards, "finetune", 1)
+        files.write_safetensors(sidecar_path(folder, shard), tensors, describe(shard, shards, "0" * 64, "", TOP))
+    write_summary(folder, shards, "finetune", {"parameters": 1, "validation": 0.5})
 
 
 def said(draw: torch.Generator) -> dict[str, torch.Tensor]:
@@ -92,7 +91,7 @@ def main() -> None:
         with timed("images"):
             shards = ShardSet.open(root)
         with timed("labels"):
-            labels = Labels.open(Path(root) / "labels", shards)
+            labels = Labels.open(Path(root) / "labels", shards, ["finetune"])
         with timed("surest"):
             confidence, guess = labels.confidence(), labels.guess()
         with timed("select"):

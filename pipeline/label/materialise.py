@@ -17,9 +17,9 @@ CHUNK = 1024  # images held at a time
 def materialise(labels: Labels, selection: Selection, to: Path, per_shard: int) -> None:
     """Publish the selected images as the split `to`, in the order of the unlabelled shards, their bytes untouched.
 
-    `cls` is the teacher's class, also where the label is known. `json` says by which teacher, how sure it was (its
-    largest probability), and how often the student sees the image: here it stands once. The same labels and selection
-    give the same bytes.
+    `cls` is what the teachers take it for, also where the label is known. `json` says which teachers, how sure they are
+    (the largest probability), and how often the student sees the image: here it stands once. The same labels and
+    selection give the same bytes.
 
     Raises ParamsError where `to` is there already, or nothing was selected; BadData where a shard is damaged.
     """
@@ -36,6 +36,6 @@ def materialise(labels: Labels, selection: Selection, to: Path, per_shard: int) 
         for rows, weights in zip(selection.rows.split(CHUNK), selection.weights.split(CHUNK), strict=True):
             for row, weight, image in zip(rows.tolist(), weights.tolist(), shards.encoded(rows), strict=True):
                 sure, label = float(confidence[row]), int(guess[row])
-                about = {"class": page.classes[label], "confidence": sure, "teacher": labels.teacher, "weight": weight}
-                writer.add(shards.keys[row], image, label, about)
+                about = {"class": page.classes[label], "confidence": sure, "weight": weight}
+                writer.add(shards.keys[row], image, label, about | {"teachers": labels.teachers})
         writer.close(page.classes, page.size, page.channels, page.mean, page.std)

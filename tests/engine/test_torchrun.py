@@ -26,7 +26,7 @@ def test_label(template, world, ranks):
     done = torchrun(here, ranks, "label", "1")
     assert done.returncode == 0, done.stderr
     assert here.digests("label") == template.digests("label")
-    assert len(here.digests("label")) == 5 and "labels/1/summary.json" in here.digests("label")
+    assert len(here.digests("label")) == 5 and "labels/1/finetune/summary.json" in here.digests("label")
     assert here.litter() == []
 
 
@@ -78,7 +78,9 @@ def test_one_rank_is_killed_while_it_labels(forks, template, world):
     assert "unlabelled-000001.safetensors" in kept and "unlabelled-000003.safetensors" not in kept
     assert forks.run(stage, here.folder, "label") == 0
     assert here.digests("label") == template.digests("label")
-    assert kept.items() <= {path.name: path.stat().st_ino for path in (here.data / "labels/1").iterdir()}.items()
+    assert (
+        kept.items() <= {path.name: path.stat().st_ino for path in (here.data / "labels/1/finetune").iterdir()}.items()
+    )
     assert here.litter() == []
 
 

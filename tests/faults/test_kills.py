@@ -60,7 +60,9 @@ def test_finished_sidecars_are_kept(forks, template, world):
         now = {path.name: path.stat().st_ino for path in here.state().glob("*.safetensors")}
         assert len(now) == len(made) + 1 and made.items() <= now.items()
         made = now
-    published = {path.name: path.stat().st_ino for path in (here.data / "labels" / "1").glob("*.safetensors")}
+    published = {
+        path.name: path.stat().st_ino for path in (here.data / "labels" / "1" / "finetune").glob("*.safetensors")
+    }
     assert published == made and len(made) > 1
     assert here.digests("label") == template.digests("label")
     assert here.litter() == []

@@ -15,20 +15,21 @@ from pipeline.data.shards import ShardSet
 from pipeline.data.verify import verify_folder
 from pipeline.data.write import write_split
 from pipeline.errors import ParamsError
-from pipeline.label.labels import Labels
+from pipeline.label.labels import Labels, Opinion, write_summary
 from pipeline.label.materialise import materialise
 from pipeline.label.select import select
+from pipeline.label.stop import skip
 from pipeline.params import Data, Select
 from pipeline.verify import verify
 from stages import tools
-from tests.label.conftest import CLASSES, digests
+from tests.label.conftest import ABOUT, CLASSES, Teacher, digests, label
 
 RULES = Select(threshold=0.3, quota=6)
 
 
 @pytest.fixture
 def labels(folder, shards):
-    return Labels.open(folder, shards)
+    return Labels(shards, [Opinion.open(folder, shards)])
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_any_webdataset_user_can_read_them(tmp_path, labels, chosen):
         assert sample["png"] == images[f"{sample['__key__']}.png"]
         assert sample["cls"] == str(label).encode()
         confidence = pytest.approx(float(probabilities[row, label]), abs=1e-6)
-        about = {"class": CLASSES[label], "confidence": confidence, "teacher": "finetune", "weight": weight}
+        about = {"class": CLASSES[label], "confidence": confidence, "teachers": ["finetune"], "weight": weight}
         assert json.loads(sample["json"]) == about
     decoded = next(iter(webdataset.WebDataset(urls[0], shardshuffle=False).decode("torchrgb").to_tuple("png", "cls")))
     assert decoded[0].shape == (3, 8, 8) and isinstance(decoded[1], int)
@@ -68,7 +69,8 @@ def test_any_webdataset_user_can_read_them(tmp_path, labels, chosen):
 
 def test_a_second_time_the_same_bytes(tmp_path, folder, labels, chosen):
     materialise(labels, chosen, tmp_path / "one", 4)
-    materialise(Labels.open(folder, ShardSet.open(labels.shards.folder)), chosen, tmp_path / "two", 4)
+    again = ShardSet.open(labels.shards.folder)
+    materialise(Labels(again, [Opinion.open(folder, again)]), chosen, tmp_path / "two", 4)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert {"manifest.json", "keys.txt", "labelled-000000.tar"} <= set(digests(tmp_path / "one"))
 
@@ -85,10 +87,24 @@ def test_jpeg_stays_jpeg(tmp_path, picture, labels, chosen):
     """The name of the member is that of what it holds, whatever params.yaml says by now."""
     samples = [(key, picture, -1) for key in labels.shards.keys]
     write_split(tmp_path / "jpg", "unlabelled", samples, classes=CLASSES, size=8, per_shard=5, extension="jpg")
-    materialise(Labels(ShardSet.open(tmp_path / "jpg"), labels.sidecars, "t"), chosen, tmp_path / "out", 100)
+    materialise(Labels(ShardSet.open(tmp_path / "jpg"), labels.opinions), chosen, tmp_path / "out", 100)
     found = stored(tmp_path / "out")
     assert [data for name, data in found.items() if name.endswith(".jpg")] == [picture] * len(chosen.rows)
     assert len(found) == 3 * len(chosen.rows) and verify_folder(tmp_path / "out") == []
+
+
+def test_two_teachers_are_both_named(tmp_path, labels):
+    """And the class is that of their mean probability."""
+    label(labels.shards, tmp_path / "other", Teacher(4, seed=1), "b" * 64)
+    write_summary(tmp_path / "other", labels.shards, "baseline", ABOUT)
+    both = Labels(labels.shards, [*labels.opinions, Opinion.open(tmp_path / "other", labels.shards)])
+    every = select(both.confidence(), both.guess(), labels.shards.keys, Select(threshold=0.0), 0, 4)
+    materialise(both, every, tmp_path / "out", 100)
+    found = [json.loads(data) for name, data in stored(tmp_path / "out").items() if name.endswith(".json")]
+    mean = sum(Labels(labels.shards, [each]).logits(range(23)).softmax(1) for each in both.opinions) / 2
+    assert [about["class"] for about in found] == [CLASSES[c] for c in mean.argmax(1).tolist()]
+    assert [about["confidence"] for about in found] == pytest.approx(mean.amax(1).tolist(), abs=1e-6)
+    assert {tuple(about["teachers"]) for about in found} == {("finetune", "baseline")}
 
 
 def test_verify_reads_all_of_it(tmp_path, labels, chosen):
@@ -153,7 +169,7 @@ def test_the_command(tmp_path, monkeypatch, capsys, labels, folder, name):
     """What the student of the round learns from: its own rules, and each image once where the method wants it so."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(PARAMS)
-    for made, place in ((folder, f"data/labels/{name}"), (labels.shards.folder, "data/shards/unlabelled")):
+    for made, place in ((folder, f"data/labels/{name}/finetune"), (labels.shards.folder, "data/shards/unlabelled")):
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         made.rename(place)
     tools.materialise(name, None, [], Path("params.yaml"))
@@ -168,3 +184,11 @@ def test_the_command(tmp_path, monkeypatch, capsys, labels, folder, name):
     assert capsys.readouterr().out == f"all of {out}/ is what it should be\n"
     tools.materialise(name, Path("mine"), [], Path("params.yaml"))
     assert digests(Path("mine")) == digests(out)
+
+
+def test_a_round_that_was_skipped_has_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(PARAMS)
+    skip(Path("data/labels/1/finetune"), "finetune", "no gain")
+    with pytest.raises(ParamsError, match="round 1 is skipped and has no labels: no gain; name another round"):
+        tools.materialise("1", None, [], Path("params.yaml"))
