@@ -52,8 +52,8 @@ def select(
     """
     edges = [params.threshold, *(edge for edge in EDGES if edge > params.threshold)]
     weights, thresholds = torch.zeros(len(keys), dtype=torch.int64), []
-    for c in range(classes):
-        mine = (guess == c).nonzero().flatten()
+    counts = guess.bincount(minlength=classes).tolist()
+    for mine in guess.argsort(stable=True).split(counts):  # the rows of each class, without a pass over all for each
         sure = confidence[mine]
         reaching = len(mine) - torch.searchsorted(sure.sort().values, torch.tensor(edges))  # n_c(t) of each edge
         enough = (reaching >= (params.quota or inf)).nonzero().flatten().tolist()
