@@ -25,7 +25,7 @@ FROZEN = {
     "scratch": COMMON,
     "pretrain": ["RUN", *COMMON],
     "finetune": ["--baseline", *COMMON],
-    "label": ["ROUND", *COMMON],
+    "label": ["NAME", *COMMON],
     "audit": COMMON,
     "distill": ["ROUND", *COMMON],
     "evaluate": ["NAME", *COMMON],
