@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import catalogue
+from pipeline import catalogue, params
+from pipeline.label.sidecar import read_sidecar
+from pipeline.nets.encoder import build_encoder
+from pipeline.nets.model import load_model, save_model
+from pipeline.views.normalise import Normalise
 from tests.contract import small_task as task
+from tests.label.conftest import CLASSES, digests, label, make_shards
 
 ENTRY = catalogue.find("noisy_student", "distill")
 K = 10
@@ -114,3 +119,61 @@ def test_the_average_is_what_is_learned_and_follows_as_the_formula_says(batch):
         expected = now.clone() if expected is None else m * expected + (1 - m) * now
         torch.testing.assert_close(method.target.net.state_dict()[name], expected)
     assert not torch.allclose(expected, now), "the average has diverged from what it follows"
+
+
+MEAN, STD = [0.45] * 3, [0.25] * 3
+
+
+@pytest.fixture
+def efficientnet():
+    """A student of the paper's family, for images of 32 pixels, under all the noise that a network has."""
+    torch.manual_seed(0)
+    asked = params.Encoder(name="efficientnet_b0", args={"output_stride": 8}, drop=0.5, drop_path=0.2)
+    encoder = build_encoder(asked, 3, 32, MEAN, STD)
+    norms = [module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0  # as after many steps: at first, 50 layers in evaluation let nothing through
+    encoder.train()(torch.randn(32, 3, 32, 32))
+    for norm in norms:
+        norm.momentum = 0.1
+    return ENTRY.load()(encoder, classes=len(CLASSES), ema=0.9)
+
+
+@pytest.mark.slow
+def test_an_efficientnet_learns_under_noise_and_labels_without(tmp_path, efficientnet):
+    """One step, and through the disk: the weights that were learned are those that teach the next round."""
+    draw, shards = torch.Generator().manual_seed(1), make_shards(tmp_path / "unlabelled", n=5, size=32)
+    x, u = torch.randn(4, 3, 32, 32, generator=draw), torch.randn(8, 3, 32, 32, generator=draw)
+    y, teacher = torch.tensor([0, 1, 2, 3]), torch.randn(8, len(CLASSES), generator=draw)
+    before = {name: tensor.clone() for name, tensor in efficientnet.learned.named_parameters()}
+    efficientnet(x=x, y=y, u=u, teacher=teacher).backward()
+    torch.optim.SGD(efficientnet.online.parameters(), 1e-3).step()
+    efficientnet.remember()
+    assert all(not torch.equal(before[name], now) for name, now in efficientnet.learned.named_parameters())
+
+    about = {"kind": "classifier", "classes": CLASSES, "mean": MEAN, "std": STD}
+    save_model(tmp_path / "student-1", efficientnet.learned, about)
+    again = load_model(tmp_path / "student-1")
+    assert {"name": "efficientnet_b0", "drop": 0.5, "drop_path": 0.2}.items() <= again.about["encoder"].items()
+    for out in ("once", "twice"):
+        paths = label(shards, tmp_path / out, again.branch.train(), transform=Normalise(MEAN, STD), batch=5)
+    assert digests(tmp_path / "once") == digests(tmp_path / "twice")
+    with torch.no_grad():
+        images = (shards.images(range(5)).float() / 255 - 0.45) / 0.25
+        expected = efficientnet.learned.eval()(images).log_softmax(1)
+    assert expected.std(0).min() > 0.02
+    found = read_sidecar(paths[0]).logits(slice(None)).log_softmax(1)
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("switch, noisy", [("drop", True), ("drop_path", True), ("none", False)])
+def test_each_noise_of_an_efficientnet_has_a_switch(efficientnet, switch, noisy):
+    """What is left of two passes of one image in training, where only that noise is on."""
+    encoder = efficientnet.online.encoder
+    for module in encoder.modules():
+        path = type(module).__name__ == "DropPath"
+        module.training = path if switch == "drop_path" else module is encoder.drop and switch == "drop"
+    x = torch.randn(1, 3, 32, 32).expand(16, -1, -1, -1)
+    with torch.no_grad():
+        assert (encoder(x).std(0).max() > 1e-3) == noisy

@@ -14,6 +14,8 @@ class NoisyStudent(Classifier):
 
     The student learns, under noise, the labels and the pseudo-labels of a teacher that saw the images without noise.
     The noise of the input is the recipe of the views; that of the network is the encoder's `drop` and `drop_path`.
+    As in the authors' code the sum over all images is divided by the number of labelled ones, so that `ratio` weighs
+    the pseudo-labels; at 1 it is the algorithm's sum of two means. `smoothing` is for hard labels.
 
     Use it where many images without a label resemble those with one.
     """
