@@ -28,3 +28,4 @@ BEIT = "crop(.08)|jitter(.4, .4, .4, 0, 1)|flip"  # arXiv:2106.08254, the author
 MAE = "crop(.2)|flip"  # arXiv:2111.06377, appendix A.1
 STRONG = "shift(.125)|flip|randaugment(2, 9)|cutout(.5)"
 FIXMATCH = "shift(.125)|flip|randaugment(2, 9, .5, 1)|cutout(.5)"  # arXiv:2001.07685, RA of the authors' code
+DEIT = "crop(.08)|flip|randaugment(2, 9, .5)|erase(.25)"  # arXiv:2012.12877, the authors' code, where 9 varies by .5

@@ -175,6 +175,7 @@ def test_plain(images):
         ("grey(.2)", "chosen", 0.2),
         ("blur(.5)", "chosen", 0.5),
         ("solarize(.2)", "chosen", 0.2),
+        ("erase(.3)", "chosen", 0.3),
         ("flip(0)", "flip", 0),
         ("grey(1)", "chosen", 1),
     ],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from pipeline.views.ops.op import Op, chance, uniform, where
+from pipeline.views.ops.op import Op, chance, inside, rectangles, uniform, where
 from pipeline.views.ranges import Degrees, Scale, Share, Side, Tilt
 from pipeline.views.warp import inverse_affine, reflected, resampling, separable, warp
 
@@ -38,18 +37,14 @@ class Crop(Op):
         return round(self.size * full) if self.size <= 1 else round(self.size)
 
     def draw(self, n: int, height: int, width: int, generator: Generator) -> dict[str, Tensor]:
-        tries = 10 * n
-        area = uniform(tries, self.min, self.max, generator) * (height * width)
-        ratio = uniform(tries, math.log(self.ratio_min), math.log(self.ratio_max), generator).exp()
-        sides = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], 1).round().view(n, 10, 2)
-        fits = ((sides > 0) & (sides <= torch.tensor([height, width]))).all(2)
-        sides = sides[torch.arange(n), fits.int().argmax(1)]  # the first that fits
+        areas, ratios = (self.min, self.max), (self.ratio_min, self.ratio_max)
+        sides, start, fits = rectangles(
+            n, height, width, areas, ratios, generator, lambda sides, image: (sides > 0) & (sides <= image)
+        )
         # where none does: the largest central crop with an aspect ratio that is allowed
-        whole = [min(height, round(width / self.ratio_min)), min(width, round(height * self.ratio_max))]
-        sides = torch.where(fits.any(1, keepdim=True), sides, torch.tensor(whole, dtype=sides.dtype))
-        free = torch.tensor([height, width]) - sides
-        start = (torch.rand(n, 2, generator=generator) * (free + 1)).floor()
-        start = torch.where(fits.any(1, keepdim=True), start.minimum(free), (free / 2).floor())
+        whole = torch.tensor([min(height, round(width / self.ratio_min)), min(width, round(height * self.ratio_max))])
+        middle = ((torch.tensor([height, width]) - whole) / 2).floor()
+        sides, start = (torch.where(fits[:, None], one, other) for one, other in ((sides, whole), (start, middle)))
         return {"start": start, "sides": sides}
 
     def apply(self, images: Tensor, start: Tensor, sides: Tensor) -> Tensor:
@@ -108,12 +103,9 @@ class Cutout(Op):
 
     def apply(self, images: Tensor, y: Tensor, x: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        inside = []
-        for full, centre in ((height, y), (width, x)):
-            side = round(self.share * full)
-            offset = torch.arange(full, device=y.device) - (centre - side // 2).view(-1, 1)
-            inside.append((offset >= 0) & (offset < side))
-        return images.masked_fill_(inside[0][:, None, :, None] & inside[1][:, None, None, :], 0.5)
+        down, right = round(self.share * height), round(self.share * width)
+        start = torch.stack([y - down // 2, x - right // 2], 1)
+        return images.masked_fill_(inside(start, start.new_tensor([[down, right]]), height, width), 0.5)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -31,6 +32,39 @@ def uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
 def chance(n: int, p: float, generator: Generator) -> Tensor:
     """(n,) bool, each true with probability p."""
     return torch.rand(n, generator=generator) < p
+
+
+def rectangles(
+    n: int,
+    height: int,
+    width: int,
+    areas: tuple[float, float],
+    ratios: tuple[float, float],
+    generator: Generator,
+    fit: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Whole pixels (n, 2) as height, width: sides, where they start, and (n,) bool whether one of ten tries did `fit`.
+
+    areas: uniform, as shares of the image; ratios of width to height: uniform in the logarithm. `fit(sides, image)`.
+    """
+    tries, image = 10 * n, torch.tensor([height, width])
+    area = uniform(tries, *areas, generator) * (height * width)
+    ratio = uniform(tries, math.log(ratios[0]), math.log(ratios[1]), generator).exp()
+    sides = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], 1).round().view(n, 10, 2)
+    fits = fit(sides, image).all(2)
+    sides = sides[torch.arange(n), fits.int().argmax(1)]  # the first that fits
+    free = (image - sides).clamp_min(0)
+    start = (torch.rand(n, 2, generator=generator) * (free + 1)).floor().minimum(free)
+    return sides, start, fits.any(1)
+
+
+def inside(start: Tensor, sides: Tensor, height: int, width: int) -> Tensor:
+    """(n, 1, height, width) bool, true in the rectangle of each sample; start, sides: (n, 2) as height, width."""
+    lines = []
+    for full, first, side in zip((height, width), start.T, sides.T, strict=True):
+        offset = torch.arange(full, device=start.device) - first[:, None]
+        lines.append((offset >= 0) & (offset < side[:, None]))
+    return lines[0][:, None, :, None] & lines[1][:, None, None, :]
 
 
 def unchanged(images: Tensor, *_: Tensor) -> Tensor:
