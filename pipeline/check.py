@@ -56,6 +56,7 @@ def references(params: Params) -> Iterator[Finding]:
                 yield loc[2:], message + whose * (len(methods) > 1)
         before[name], made = list(made), [*made, f"student-{name}"]
     yield from _teachers(params, before)
+    yield from _repeats(params)
     yield from _one_of(("final",), params.final, made)
     ways = [way for way in ("labels_per_class", "label_fraction", "labels") if getattr(params.data, way)]
     for way in ways[1:]:
@@ -74,6 +75,18 @@ def _teachers(params: Params, before: dict[str, list[str]]) -> Iterator[Finding]
         yield from _one_of((*here, "teacher"), each.teacher, before[each.round])
         if params.round_teachers(each.round).count(each.teacher) > 1:
             yield (*here, "teacher"), f"{each.teacher} teaches round {each.round} already; name another"
+
+
+def _repeats(params: Params) -> Iterator[Finding]:
+    """Of every trained stage, and of a round where it is the round that says it."""
+    stages: dict[Loc, Training] = {("pretrain", name): run for name, run in params.pretrain.items()}
+    stages |= {("finetune",): params.finetune, ("distill",): params.distill}
+    for name, each in params.rounds.items():
+        if each.distill.model_fields_set & {"batch", "repeats"}:
+            stages["rounds", name, "distill"] = params.round_distill(name)
+    for here, stage in stages.items():
+        if stage.batch % stage.repeats:
+            yield (*here, "repeats"), f"a batch of {stage.batch} cannot hold each image {stage.repeats} times"
 
 
 def _one_of(loc: Loc, value: str, known: list[str]) -> Iterator[Finding]:

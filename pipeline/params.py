@@ -107,6 +107,8 @@ class Training(Section):
     """Labelled images per step, or unlabelled ones where the method sees no labels; over all processes."""
     ratio: Count = 1
     """Unlabelled images for each labelled one, where the method sees both."""
+    repeats: Count = 1
+    """Copies of each image in its batch, each with views of its own (arXiv:1901.09335); `batch` counts them all."""
     encoder: Encoder | None = None
     """A network of this stage's own; none means the common `encoder`."""
     size: Annotated[int, Field(ge=4, le=1024)] | None = None

@@ -80,6 +80,19 @@ def test_references(file, old, new, findings):
     assert len(got) >= len(findings) and all(g.startswith(f) for g, f in zip(got, findings, strict=False)), got
 
 
+def test_a_batch_holds_every_image_as_often_as_asked(file):
+    assert said(file, changed("steps: 20", "batch: 66\n  repeats: 3")) == []
+    assert said(file, changed("steps: 20", "repeats: 3")) == [
+        "params.yaml:12: distill.repeats: a batch of 64 cannot hold each image 3 times"
+    ]
+    assert said(file, changed("threshold: 0.8}", "threshold: 0.8}, batch: 65, repeats: 2")) == [
+        "params.yaml:19: rounds.2.distill.repeats: a batch of 65 cannot hold each image 2 times"
+    ]
+    assert said(file, changed("steps: 10}", "steps: 10, batch: 7, repeats: 2}")) == [
+        "params.yaml:3: pretrain.one.repeats: a batch of 7 cannot hold each image 2 times"
+    ]
+
+
 def test_the_common_section_is_blamed_once_for_all_rounds(file):
     findings = said(file, changed("steps: 20", "views: {z: flip}"))
     assert findings == ["params.yaml:12: distill.views.z: unknown key; known here: x, u"]

@@ -22,7 +22,12 @@ class Column(Protocol):
 
 @dataclass
 class Stream:
-    """An endless sequence of images: epoch after epoch, each in an order of its own."""
+    """An endless sequence of images: epoch after epoch, each in an order of its own.
+
+    With `repeats` every image stands several times in its batch (repeated augmentation, arXiv:1901.09335), and an epoch
+    is over when each was seen that often. The copies are batch / repeats rows apart: they get draws of their own, and
+    no process sees two of one image where there are as many processes as repeats, or more.
+    """
 
     images: Images
     rows: Tensor
@@ -31,18 +36,25 @@ class Stream:
     """images per step, over all processes"""
     views: Mapping[str, View]
     columns: Mapping[str, Column] = field(default_factory=dict)
+    repeats: int = 1
+    """a divisor of `batch`"""
+
+    @property
+    def distinct(self) -> int:
+        """Images per step, copies not counted."""
+        return self.batch // self.repeats
 
     def at(self, step: int, seed_: int, name: str, rows: Tensor | None = None) -> Tensor:
         """The rows of the global batch (B,). `rows` takes the place of the stream's own, and has as many."""
         rows, n = self.rows if rows is None else rows, len(self.rows)
-        first, last = step * self.batch, (step + 1) * self.batch
+        first, last = step * self.distinct, (step + 1) * self.distinct
         epochs = range(first // n, (last - 1) // n + 1)
         order = torch.cat([torch.randperm(n, generator=seed.generator(seed_, "order", name, e)) for e in epochs])
-        return rows[order[first - epochs[0] * n : last - epochs[0] * n]].cpu()
+        return rows[order[first - epochs[0] * n : last - epochs[0] * n]].repeat(self.repeats).cpu()
 
     def starts_epoch(self, step: int) -> bool:
         n = len(self.rows)
-        return step == 0 or (step * self.batch) // n > ((step - 1) * self.batch) // n
+        return step == 0 or (step * self.distinct) // n > ((step - 1) * self.distinct) // n
 
 
 @dataclass

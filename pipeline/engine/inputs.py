@@ -89,14 +89,14 @@ class Inputs:
             batch, views = training.batch, self._views(method.labelled, training)
             split, chosen, labels = self._labelled()
             y: dict[str, Column] = {"y": lambda rows: labels[rows]}
-            streams["labelled"] = self._stream(split, chosen, batch, views, y)
+            streams["labelled"] = self._stream(split, chosen, batch, views, y, training.repeats)
         if method.unlabelled:
             batch, views = (
                 training.batch * (training.ratio if method.labelled else 1),
                 self._views(method.unlabelled, training),
             )
             asked = {name: columns[name] for name in method.columns}
-            streams["unlabelled"] = self._stream("unlabelled", rows, batch, views, asked)
+            streams["unlabelled"] = self._stream("unlabelled", rows, batch, views, asked, training.repeats)
         parts = {name: ranks.part(stream.batch) for name, stream in streams.items()}
         return Batches(streams, seed, self.device, parts, index="index" in method.asks())
 
@@ -128,10 +128,16 @@ class Inputs:
         return {name: View(text, self.page.size, self.page.mean, self.page.std) for name, text in chosen.items()}
 
     def _stream(
-        self, split: str, rows: Tensor | None, batch: int, views: Mapping[str, View], columns: Mapping[str, Column]
+        self,
+        split: str,
+        rows: Tensor | None,
+        batch: int,
+        views: Mapping[str, View],
+        columns: Mapping[str, Column],
+        repeats: int,
     ) -> Stream:
         images: Images = self.images(split)
         rows = torch.arange(len(images)) if rows is None else rows
         if not len(rows):
             raise BadData(f"{self.sets[split].folder}: no {split} image to learn from; look at `data` and `select`")
-        return Stream(images, rows, batch, views, columns)
+        return Stream(images, rows, batch, views, columns, repeats)

@@ -23,12 +23,12 @@ def pixels():
 
 @pytest.fixture
 def batches(pixels):
-    """batches(batch=, recipe=, part=) of the labelled images."""
+    """batches(batch=, recipe=, part=, repeats=) of the labelled images."""
 
-    def make(batch=12, recipe="flip", part=slice(None), seed=0) -> Batches:
+    def make(batch=12, recipe="flip", part=slice(None), seed=0, repeats=1) -> Batches:
         images, labels = pixels
         view = View(recipe, 8, [0.3], [0.25])
-        stream = Stream(Images(images), torch.arange(48), batch, {"x": view}, {"y": labels.__getitem__})
+        stream = Stream(Images(images), torch.arange(48), batch, {"x": view}, {"y": labels.__getitem__}, repeats)
         return Batches({"labelled": stream}, seed, torch.device("cpu"), {"labelled": part})
 
     return make

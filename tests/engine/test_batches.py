@@ -14,9 +14,10 @@ def rows_seen(stream: Stream, steps) -> list[int]:
     return [row for step in steps for row in stream.at(step, 0, "unlabelled").tolist()]
 
 
-def stream(n=10, batch=4, rows=None) -> Stream:
+def stream(n=10, batch=4, rows=None, repeats=1) -> Stream:
     images = Images(torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1).expand(n, 1, 8, 8))
-    return Stream(images, torch.arange(n) if rows is None else rows, batch, {"u": View("flip", 8, [0.0], [1.0])})
+    rows = torch.arange(n) if rows is None else rows
+    return Stream(images, rows, batch, {"u": View("flip", 8, [0.0], [1.0])}, repeats=repeats)
 
 
 @pytest.mark.parametrize(("n", "batch"), [(10, 4), (10, 10), (3, 8), (7, 1), (5, 12)])
@@ -32,6 +33,36 @@ def test_repeated_rows_are_seen_as_often_as_they_stand():
     assert Counter(seen) == {1: 6, 8: 2, 9: 4}
 
 
+@pytest.mark.parametrize("n, batch, repeats", [(10, 12, 3), (10, 6, 2), (12, 12, 3), (3, 12, 3), (7, 4, 4)])
+def test_an_epoch_of_repeats_shows_every_image_so_often_and_those_of_a_batch_together(n, batch, repeats):
+    """Repeated augmentation, arXiv:1901.09335."""
+    one, per_step = stream(n, batch, repeats=repeats), batch // repeats
+    seen = [one.at(step, 0, "unlabelled").view(repeats, per_step) for step in range(3 * n)]  # 3 * per_step epochs
+    assert all((copies == copies[0]).all() for copies in seen)
+    once = torch.cat([copies[0] for copies in seen])
+    assert all(sorted(epoch.tolist()) == list(range(n)) for epoch in once.split(n))
+    plain = stream(n, per_step)
+    assert once.tolist() == rows_seen(plain, range(3 * n)), "in the order of smaller batches without repeats"
+    starts = [[step for step in range(3 * n) if each.starts_epoch(step)] for each in (one, plain)]
+    assert starts[0] == starts[1]
+
+
+def test_repeats_are_views_of_their_own_and_spread_over_the_processes(batches):
+    """From as many processes as repeats on, none has two of one image; and no process changes what another sees."""
+    whole = batches(recipe="crop(.3)|flip", repeats=3).at(5)
+    copies, labels = whole["x"].view(3, 4, 64), whole["y"].view(3, 4)
+    assert torch.equal(labels[0], labels[1]) and torch.equal(labels[0], labels[2])
+    assert all(not torch.allclose(copies[a], copies[b], atol=0.1) for a, b in ((0, 1), (0, 2), (1, 2)))
+    for world in (1, 2, 3, 4):
+        each = 12 // world
+        parts = [slice(r * each, (r + 1) * each) for r in range(world)]
+        made = [batches(recipe="crop(.3)|flip", repeats=3, part=part).at(5) for part in parts]
+        assert all(torch.equal(torch.cat([part[key] for part in made]), whole[key]) for key in ("x", "y"))
+        (stream,) = batches(repeats=3).streams.values()
+        rows = stream.at(5, 0, "labelled")
+        assert (max(each - len(rows[part].unique()) for part in parts) == 0) == (world >= 3)
+
+
 @pytest.mark.parametrize(("n", "batch"), [(10, 4), (10, 5), (3, 8), (10, 10)])
 def test_starts_epoch_where_a_step_holds_the_first_rows_of_one(n, batch):
     """At the first step that begins after the end of an epoch, or at that end."""
@@ -41,10 +72,12 @@ def test_starts_epoch_where_a_step_holds_the_first_rows_of_one(n, batch):
     assert starts[:2] == [0, -(-n // batch)]
 
 
-def test_pure_in_the_step(batches):
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_pure_in_the_step(batches, repeats):
+    """So a run that goes on from a checkpoint sees what it would have seen."""
     torch.manual_seed(1)
-    forward = [batches().at(step) for step in range(6)]
-    one = batches()
+    forward = [batches(repeats=repeats).at(step) for step in range(6)]
+    one = batches(repeats=repeats)
     for step in (5, 0, 3, 3):
         torch.manual_seed(step)
         again = one.at(step)

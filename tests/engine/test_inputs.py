@@ -74,6 +74,17 @@ def test_only_those_views_are_made_that_the_method_has_a_use_for(tmp_path):
         assert len(seen["x"]) == len(seen["y"]) == 2 and all(len(seen[view]) == 4 for view in views)
 
 
+def test_repeats_are_of_every_batch(tmp_path):
+    """Labelled or not; what a batch holds does not grow."""
+    encoder = build_encoder(params.Encoder(args={"width": 2, "stem_stride": 1}), 1, 4, [0.5], [0.3])
+    method = catalogue.find("noisy_student", "distill").load()(encoder, classes=3)
+    columns = {"teacher": lambda rows: rows}
+    batches = prepared(tmp_path).batches(method, params.Training(batch=4, ratio=2, repeats=2), 0, None, columns)
+    rows = {name: stream.at(1, 0, name) for name, stream in batches.streams.items()}
+    assert {name: len(each) for name, each in rows.items()} == {"labelled": 4, "unlabelled": 8}
+    assert all(torch.equal(*each.chunk(2)) for each in rows.values())
+
+
 def test_views_are_made_by_the_recipes_that_the_instance_wants(tmp_path):
     """And by those of params.yaml first."""
     inputs = prepared(tmp_path)
