@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from pipeline import catalogue, params
+from pipeline.label.look import Look
 from pipeline.label.sidecar import read_sidecar
 from pipeline.nets.encoder import build_encoder
 from pipeline.nets.model import load_model, save_model
-from pipeline.views.normalise import Normalise
+from pipeline.views.view import View
 from tests.contract import small_task as task
 from tests.label.conftest import CLASSES, digests, label, make_shards
 
@@ -156,7 +157,9 @@ def test_an_efficientnet_learns_under_noise_and_labels_without(tmp_path, efficie
     again = load_model(tmp_path / "student-1")
     assert {"name": "efficientnet_b0", "drop": 0.5, "drop_path": 0.2}.items() <= again.about["encoder"].items()
     for out in ("once", "twice"):
-        paths = label(shards, tmp_path / out, again.branch.train(), transform=Normalise(MEAN, STD), batch=5)
+        paths = label(
+            shards, tmp_path / out, again.branch.train(), look=Look([View("plain", 32, MEAN, STD)], False, 0), batch=5
+        )
     assert digests(tmp_path / "once") == digests(tmp_path / "twice")
     with torch.no_grad():
         images = (shards.images(range(5)).float() / 255 - 0.45) / 0.25
