@@ -23,10 +23,10 @@ def pillow(image, quality):
 @pytest.mark.parametrize("size", [8, 32, 45, 64])
 @pytest.mark.parametrize("quality", [7, 40, 80])
 def test_jpeg_is_pillows_but_for_the_rounding_of_its_integer_transform(draws, smooth, channels, size, quality):
-    images = smooth(6, channels, size)
-    ours = (jpeg(images.float() / 255, draws(6), quality) * 255).round()
+    images = smooth(16, channels, size)
+    ours = (jpeg(images.float() / 255, draws(16), quality) * 255).round()
     theirs = torch.stack([pillow(image, quality) for image in images]).float()
     apart = (ours - theirs).abs()
     assert apart.mean() < 0.5 and (ours - theirs).mean().abs() < 0.1  # levels
-    assert (apart > 3).float().mean() < 0.03  # where a coefficient lands on the other side of a tie
+    assert (apart > 3).float().mean() < 0.04  # where a coefficient lands on the other side of a tie
     assert (images - theirs).abs().mean() > 10 * apart.mean()  # what JPEG itself does
