@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -210,6 +210,54 @@ class Teacher(Section):
     """What it changes in the `label` of the round."""
 
 
+Corruption = Literal[
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+]
+Perturbation = Literal[
+    "gaussian_noise",
+    "shot_noise",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "brightness",
+    "translate",
+    "rotate",
+    "tilt",
+    "scale",
+]
+
+
+class Robustness(Section):
+    """How the test images are changed to see what is left of a classifier's accuracy."""
+
+    corruptions: list[Corruption] = list(get_args(Corruption))
+    """Common corruptions (arXiv:1903.12261); all 15 unless said otherwise."""
+    severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)] = [1, 2, 3, 4, 5]
+    """Severities of each corruption."""
+    perturbations: list[Perturbation] = []
+    """Sequences along which predictions may flip: 16 to 41 forward passes for each of the 10."""
+    epsilons: list[Positive] = [1, 2, 4, 8]
+    """Reach of the attacks FGSM and PGD, in levels of 255."""
+    steps: Count = 10
+    """Steps of PGD, each a forward and a backward pass for each epsilon."""
+    limit: Count | None = 1000
+    """Test images that are looked at, drawn by `seed`, the same for every model; none means all."""
+
+
 class Runtime(Section):
     """What changes the speed and never the result; DVC does not track it."""
 
@@ -248,6 +296,8 @@ class Params(Section):
     """Self-training rounds, in order."""
     teachers: dict[Name, Teacher] = {}
     """Further teachers, by name."""
+    robustness: Robustness = Robustness()
+    """What else classifiers are tested on."""
     final: str = "finetune"
     """The model that `dvc artifacts get` delivers."""
     runtime: Runtime = Runtime()

@@ -33,6 +33,7 @@ PLACE: dict[type[BaseModel], str] = {  # where each model stands in params.yaml,
     params.Select: "distill.select",
     params.Round: "rounds.NAME",
     params.Teacher: "teachers.NAME",
+    params.Robustness: "robustness",
     params.Runtime: "runtime",
 }
 ABOUT = {
