@@ -11,7 +11,20 @@ from typer.core import TyperGroup
 
 from pipeline.engine.signals import end_with_parent
 from pipeline.errors import PipeError
-from stages import audit, distill, evaluate, finetune, label, prepare, pretrain, report, scan, scratch, tools
+from stages import (
+    audit,
+    distill,
+    evaluate,
+    finetune,
+    label,
+    prepare,
+    pretrain,
+    report,
+    robustness,
+    scan,
+    scratch,
+    tools,
+)
 
 
 class Panels(TyperGroup):
@@ -46,10 +59,19 @@ for stage in (
     audit.audit,
     distill.distill,
     evaluate.evaluate,
+    robustness.robustness,
     report.report,
 ):
     app.command(rich_help_panel="Stages")(stage)
-for tool in (tools.methods, tools.params, tools.verify, tools.export, tools.choose, tools.materialise):
+for tool in (
+    tools.methods,
+    tools.params,
+    tools.verify,
+    tools.export,
+    tools.choose,
+    tools.materialise,
+    tools.natural,
+):
     app.command(rich_help_panel="Tools")(tool)
 
 

@@ -1,4 +1,4 @@
-"""ssl-pipe methods, params, verify, export, choose, materialise"""
+"""ssl-pipe methods, params, verify, export, choose, materialise, natural"""
 
 from __future__ import annotations
 
@@ -108,3 +108,19 @@ def materialise(
     materialise(labels, selection, to, p.data.shard)
     teachers = " and ".join(labels.teachers)
     typer.echo(f"{len(selection.rows)} of {len(labels)} images, labelled by {teachers}, are in {to}")
+
+
+def natural(
+    name: Annotated[str, typer.Argument(help="A classifier: baseline, finetune, student-1, ...")],
+    folder: Annotated[Path, typer.Argument(help="Class folders, named as some of its classes.")],
+    sets: Sets = [],  # noqa: B006 - Typer reads it, nobody writes it
+    params: File = PARAMS,
+) -> None:
+    """Measure a classifier on a folder of hard images, such as ImageNet-A. Guesses are among its classes alone."""
+    p = read(params, sets)
+    named("model", name, p.models)
+
+    from pipeline.files import dumps
+    from pipeline.robustness.natural import natural
+
+    typer.echo(dumps(natural(name, folder, p, ROOT)), nl=False)

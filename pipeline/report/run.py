@@ -55,7 +55,8 @@ class Model:
 class Run:
     """`models`: baseline, finetune, then the students in order. `probes`: name -> metrics, `scratch` first.
 
-    `layers`, `neighbours`: the rows of layers.csv and neighbours.csv of the encoders that have any.
+    `layers`, `neighbours`: the rows of layers.csv and neighbours.csv of the encoders that have any. `robustness`:
+    metrics, and the rows of corruptions.csv and attacks.csv, of the classifiers that have any.
     """
 
     params: Params
@@ -70,6 +71,7 @@ class Run:
     neighbours: dict[str, list[read.Row]]
     curves: dict[str, dict[str, list[tuple[float, float]]]]
     audits: dict[str, dict[str, Any]]
+    robustness: dict[str, dict[str, Any]]
     times: dict[str, dict[str, Any]]
 
     @property
@@ -114,8 +116,17 @@ def load(root: Path, params: Params) -> Run:
             for name in params.rounds
             if models[f"student-{name}"].skipped is None
         },
+        robustness={name: _robustness(path) for name in models if (path := root / "robustness" / name).exists()},
         times=times,
     )
+
+
+def _robustness(folder: Path) -> dict[str, Any]:
+    return {
+        "metrics": read.page(folder / "metrics.json", "n", "clean_error"),
+        "corruptions": read.table(folder / "corruptions.csv", ("severity", "error")),
+        "attacks": read.table(folder / "attacks.csv"),
+    }
 
 
 def _tables(root: Path, names: list[str], table: str, numbers: tuple[str, ...]) -> dict[str, list[read.Row]]:

@@ -44,6 +44,7 @@ class Project:
             distill__select={"threshold": 0.0},
             distill__knobs={"ema": 0.9},
         )
+        made.set(robustness={"corruptions": ["contrast"], "epsilons": [], "limit": 8})
         made.commit()
         return made
 

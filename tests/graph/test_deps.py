@@ -88,5 +88,5 @@ def test_what_learns_never_sees_the_test_images_or_the_hidden_labels(name: str, 
 
 def test_that_test_can_fail() -> None:
     readers = {name for name in STAGES if any(overlap(d, "data/shards/test") for d in paths(STAGES[name], "deps"))}
-    assert readers == {"probe", "probe-scratch", "evaluate", "evaluate-student"}
+    assert readers == {"probe", "probe-scratch", "evaluate", "evaluate-student", "robustness", "robustness-student"}
     assert "pretrain" in upstream("distill") and "evaluate" in upstream("report")

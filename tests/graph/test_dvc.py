@@ -18,7 +18,7 @@ from tests.graph.project import ALWAYS, QUICK, Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-STUDENT_2 = {"distill@2", "evaluate-student@2", "audit", "report"}
+STUDENT_2 = {"distill@2", "evaluate-student@2", "robustness-student@2", "audit", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,8 @@ def test_a_new_round_runs_its_own_stages(project: Project) -> None:
     rounds = YAML().load(project.folder / "params.yaml")["rounds"]
     third = {"teacher": "student-2", "from": "scratch", "method": "self_training", "label": {}, "distill": {}}
     project.set(rounds=rounds | {"3": third})
-    assert project.repro() == {"label@3", "distill@3", "evaluate-student@3", "audit", "report"}
+    students = {f"{stage}-student@3" for stage in ("evaluate", "robustness")}
+    assert project.repro() == {"label@3", "distill@3", *students, "audit", "report"}
     method = project.folder / "pipeline/methods/distill/self_training.py"
     text = method.read_text()
     method.write_text(text + "\n# another line\n")

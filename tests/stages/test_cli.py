@@ -29,6 +29,7 @@ FROZEN = {
     "audit": COMMON,
     "distill": ["ROUND", *COMMON],
     "evaluate": ["NAME", *COMMON],
+    "robustness": ["NAME", *COMMON],
     "report": ["--markdown", *COMMON],
     "methods": ["--json"],
     "params": COMMON,
@@ -36,8 +37,9 @@ FROZEN = {
     "export": ["NAME", "FOLDER"],
     "choose": ["NAME", "FOLDER", "--count", *COMMON],
     "materialise": ["ROUND", "--to", *COMMON],
+    "natural": ["NAME", "FOLDER", *COMMON],
 }
-STAGES = list(FROZEN)[:10]
+STAGES = list(FROZEN)[:11]
 
 
 @pytest.fixture(autouse=True)
