@@ -62,3 +62,12 @@ def test_bytes_are_cut_and_not_rounded():
     assert to_bytes(levels).tolist() == [0, 0, 1, 254, 255, 255]
     every = torch.arange(256, dtype=torch.uint8)
     assert (to_bytes(every.float() / 255) == every).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "elastic_transform", "pixelate"]
+)
+def test_a_flat_image_of_any_level_stays_as_it_is(draws, name):
+    """Weights add up to 1 but for rounding, which must not cut a level off."""
+    flat = torch.arange(256, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 12, 12)
+    assert (corrupt(flat, name, 4, draws(256)) == flat).all()
