@@ -64,7 +64,7 @@ def main() -> None:
             for severity in SEVERITIES:
                 corrupt(images, name, severity, some)
 
-    few = Sample(Images(pixels), sample.rows[:batch], sample.labels[:batch], draws[:batch])
+    few = Sample(Images(pixels), sample.rows[:8], sample.labels[:8], draws[:8])
     corruption_errors(classifier, few, CORRUPTIONS, SEVERITIES, batch)  # kernels and tables are made once
     alone, costs = 0.0, {}
     for name in CORRUPTIONS:  # in turns, so that a machine that slows down slows down both

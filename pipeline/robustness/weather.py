@@ -23,20 +23,10 @@ def grey(images: Tensor) -> Tensor:
     return (images * images.new_tensor(LUMINANCE).view(-1, 1, 1)).sum(1, keepdim=True)
 
 
-def snow(
-    images: Tensor,
-    draws: Draws,
-    mean: float,
-    spread: float,
-    zoom: float,
-    threshold: float,
-    radius: float,
-    sigma: float,
-    stays: float,
-) -> Tensor:
+def snow(images: Tensor, draws: Draws, mean: float, spread: float, *falling: float) -> Tensor:
     """The image bleached, and flakes that fall at an angle of -135 to -45 degrees, with the same turned by 180."""
     flakes = mean + spread * draws.normal("flakes", 1, *images.shape[2:])
-    return snowed(images, flakes, draws.uniform("angle", low=-135, high=-45), zoom, threshold, radius, sigma, stays)
+    return snowed(images, flakes, draws.uniform("angle", low=-135, high=-45), *falling)
 
 
 def snowed(
