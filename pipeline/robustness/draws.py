@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from pipeline.seed import number
+from pipeline.streams import mixed, numbers
 
-STEP = 0x9E3779B97F4A7C15 - 2**64  # 2^64 / golden ratio, odd: the stream of SplitMix64 (Steele et al. 2014)
-FIRST, SECOND = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
 BITS = 23  # of a uniform number: its middle is exact in fp32, and never 0 or 1
 
 
@@ -32,12 +31,11 @@ class Draws:
 
     def purpose(self, *purpose: str | int) -> Draws:
         """Others for each purpose, such as ("fog", 3)."""
-        return Draws(_mixed(self.streams ^ number(0, *purpose)))
+        return Draws(mixed(self.streams ^ number(0, *purpose)))
 
     def integers(self, name: str, *shape: int) -> Tensor:
         """int64 (B, *shape), all 64 bits random."""
-        places = torch.arange(1, math.prod(shape) + 1, device=self.streams.device) * STEP
-        return _mixed(self.purpose(name).streams[:, None] + places).view(-1, *shape)
+        return numbers(self.purpose(name).streams, math.prod(shape)).view(-1, *shape)
 
     def uniform(self, name: str, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """fp32 (B, *shape) in (low, high), 2^23 values at equal distances."""
@@ -47,10 +45,3 @@ class Draws:
     def normal(self, name: str, *shape: int) -> Tensor:
         """fp32 (B, *shape), by the inverse of the distribution: within +-5.3."""
         return self.uniform(name, *shape).mul_(2).sub_(1).erfinv_().mul_(math.sqrt(2))
-
-
-def _mixed(z: Tensor) -> Tensor:
-    """The finaliser of SplitMix64, in place: products wrap around, shifts bring in zeros."""
-    z.bitwise_xor_((z >> 30) & (2**34 - 1)).mul_(FIRST)
-    z.bitwise_xor_((z >> 27) & (2**37 - 1)).mul_(SECOND)
-    return z.bitwise_xor_((z >> 31) & (2**33 - 1))

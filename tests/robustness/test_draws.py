@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from pipeline.robustness.draws import Draws, _mixed
+from pipeline.robustness.draws import Draws
+from pipeline.streams import mixed
 
 KEYS = [f"key-{i}" for i in range(40)]
 
@@ -17,7 +18,7 @@ def test_the_hash_is_splitmix64():
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z = z ^ (z >> np.uint64(31))
     assert z[0] == 6457827717110365317
-    ours = _mixed(1234567 + torch.arange(1, 4) * (0x9E3779B97F4A7C15 - 2**64))
+    ours = mixed(1234567 + torch.arange(1, 4) * (0x9E3779B97F4A7C15 - 2**64))
     assert (ours.numpy().view(np.uint64) == z).all()
 
 

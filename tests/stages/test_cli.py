@@ -167,7 +167,8 @@ def test_params_prints_what_the_stages_will_see(run):
     code, out, _ = run("params", "-S", "finetune.steps=7")
     says = json.loads(out)
     assert code == 0 and says["finetune"]["steps"] == 7 and says["finetune"]["from"] == "simclr"
-    assert says["label"] == {"batch": 256, "top": 16, "precision": "fp32"}, "with defaults"
+    plain = {"views": ["plain"], "noise": False, "gain": None}
+    assert says["label"] == {"batch": 256, "top": 16, "precision": "fp32"} | plain, "with defaults"
     assert Params.model_validate(says).finetune.steps == 7, "and it could be params.yaml itself"
 
 

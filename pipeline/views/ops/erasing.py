@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from pipeline.streams import numbers
 from pipeline.views.ops.op import Op, chance, inside, rectangles, where
 from pipeline.views.ranges import Scale, Share
 
@@ -40,20 +41,7 @@ class Erase(Op):
 def noise(seed: Tensor, shape: torch.Size) -> Tensor:
     """Uniform in [0, 1), (n, *shape): numbers of each sample's own seed, the same on every device and for any n.
 
-    Output i of SplitMix64 (Steele, Lea and Flood 2014), in integers that wrap around: to draw
-    them on the CPU beforehand would be to draw and to send a number for every pixel of the batch.
+    To draw them on the CPU beforehand would be to draw and to send a number for every pixel of the batch.
     """
-    state = seed[:, None] + torch.arange(1, math.prod(shape) + 1, device=seed.device) * signed(0x9E3779B97F4A7C15)
-    state = (state ^ shifted(state, 30)) * signed(0xBF58476D1CE4E5B9)
-    state = (state ^ shifted(state, 27)) * signed(0x94D049BB133111EB)
-    return (shifted(state ^ shifted(state, 31), 40).float() / 2**24).view(-1, *shape)
-
-
-def signed(bits: int) -> int:
-    """64 bits as the integer that int64 has for them."""
-    return bits - 2**64 if bits >> 63 else bits
-
-
-def shifted(x: Tensor, bits: int) -> Tensor:
-    """int64 moved to the right, zeros coming in from the left."""
-    return (x >> bits) & (2 ** (64 - bits) - 1)
+    bits = (numbers(seed, math.prod(shape)) >> 40) & (2**24 - 1)
+    return (bits.float() / 2**24).view(-1, *shape)
