@@ -13,6 +13,7 @@ from pipeline.engine.signals import end_with_parent
 from pipeline.errors import PipeError
 from stages import (
     audit,
+    compare,
     distill,
     evaluate,
     finetune,
@@ -71,6 +72,7 @@ for tool in (
     tools.choose,
     tools.materialise,
     tools.natural,
+    compare.compare,
 ):
     app.command(rich_help_panel="Tools")(tool)
 

@@ -8,20 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline import files, seed
+from pipeline import files
 from pipeline.data.shards import ShardSet
 from pipeline.data.standardise import encode
 from pipeline.device import choose
 from pipeline.errors import ParamsError
 from pipeline.losses import unit
-from pipeline.nets.kmeans import kmeans, spread
+from pipeline.nets.kmeans import tightest
 from pipeline.nets.model import load_model
 from pipeline.params import Params
 from pipeline.score.features import embed
 from pipeline.views.plain import Plain
-
-STARTS = 10
-"""of k-means, which depends on the rows it begins with: the tightest clusters are kept"""
 
 
 def run(name: str, count: int | None, to: Path, params: Params, root: Path) -> list[dict[str, Any]]:
@@ -53,7 +50,7 @@ def run(name: str, count: int | None, to: Path, params: Params, root: Path) -> l
     else:
         if count > len(shards):
             raise ParamsError(f"--count {count}: there are {len(shards)} unlabelled images")
-        groups, names, each = clusters(unit(features), count, params.seed), [str(n) for n in range(count)], 1
+        groups, names, each = tightest(unit(features), count, params.seed, "choose"), [str(n) for n in range(count)], 1
     found = central(unit(features), groups, each)
     rows = [
         {
@@ -73,16 +70,6 @@ def run(name: str, count: int | None, to: Path, params: Params, root: Path) -> l
             files.write_bytes(folder / entry["picture"], encode(picture, "png"))
         files.write_csv(folder / "labels.csv", rows)
     return rows
-
-
-def clusters(features: Tensor, k: int, run_seed: int) -> Tensor:
-    """The cluster of each row (N,), by spherical k-means; features (N, D) of length 1."""
-    fits = []
-    for start in range(STARTS):
-        seed.everything(run_seed, "choose", start)
-        centroids, found = kmeans(features, k, spherical=True, start=spread(features, k))
-        fits.append(((features * centroids[found]).sum().item(), found))
-    return max(fits, key=lambda fit: fit[0])[1]
 
 
 def central(features: Tensor, groups: Tensor, each: int) -> list[tuple[int, int, float]]:

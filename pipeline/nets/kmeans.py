@@ -6,11 +6,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pipeline import seed
 from pipeline.errors import ParamsError
 from pipeline.losses import unit
 
 CHUNK = 16384
 """rows whose distances are in memory at once"""
+STARTS = 10
+"""of `tightest`: what k-means finds depends on the rows that it begins with"""
 
 
 def unassigned(images: int, k: int, *heads: int) -> Tensor:
@@ -57,6 +60,17 @@ def spread(x: Tensor, k: int) -> Tensor:
         far = far.minimum((x - x[rows[-1]]).square().sum(1).cpu())
         rows = torch.cat([rows, far.clamp_min(1e-30).double().multinomial(1)])
     return rows
+
+
+def tightest(x: Tensor, k: int, run_seed: int, purpose: str) -> Tensor:
+    """The cluster of each row (n,) of x (n, D), whose rows have length 1: the best of ten spherical k-means."""
+    fits = []
+    with torch.random.fork_rng(devices=[]):
+        for start in range(STARTS):
+            seed.everything(run_seed, purpose, start)
+            centroids, found = kmeans(x, k, spherical=True, start=spread(x, k))
+            fits.append(((x * centroids[found]).sum().item(), found))
+    return max(fits, key=lambda fit: fit[0])[1]
 
 
 def nearest(x: Tensor, centroids: Tensor, chunk: int = CHUNK) -> Tensor:

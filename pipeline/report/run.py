@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pipeline.errors import BadData
 from pipeline.params import Params
 from pipeline.report import read
 from pipeline.score.accuracy import wilson
+from pipeline.score.paired import discordant, half
 
 METRICS = ("n", "top1", "top5", "mean_class_accuracy", "nll", "brier", "ece")
 PROBES = ("knn", "linear")
@@ -163,13 +163,10 @@ def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: s
 def gain(model: Model, other: Model) -> tuple[float, float | None]:
     """top-1 of `model` minus that of `other`, and half the 95 % interval of the difference on the same test images.
 
-    Of n images b are right for one and c for the other alone: the variance is (b + c - (b - c)^2 / n) / n^2. None
-    where the two were not scored on the same images in the same order.
+    None where the two were not scored on the same images in the same order.
     """
     difference = model.metrics["top1"] - other.metrics["top1"]
     if [actual for actual, _ in model.pairs] != [actual for actual, _ in other.pairs] or not model.pairs:
         return difference, None
-    n, one, two = len(model.pairs), 0, 0
-    for (actual, mine), (_, theirs) in zip(model.pairs, other.pairs, strict=True):
-        one, two = one + (mine == actual != theirs), two + (theirs == actual != mine)
-    return difference, 1.959964 * sqrt(one + two - (one - two) ** 2 / n) / n
+    mine, theirs = ([actual == predicted for actual, predicted in each.pairs] for each in (model, other))
+    return difference, half(*discordant(mine, theirs), len(mine))

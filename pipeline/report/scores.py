@@ -8,6 +8,7 @@ from pipeline.report.calibration import whisker
 from pipeline.report.curves import colour
 from pipeline.report.numbers import decimal, percent, points
 from pipeline.report.run import PROBES, Model, Run, gain
+from pipeline.report.table import aligned
 from pipeline.score.accuracy import wilson
 
 
@@ -69,7 +70,7 @@ def probes(run: Run) -> list[dict[str, Any]]:
 
 def markdown(run: Run) -> str:
     head = ["model", "learned from", "top-1, %", "95 % interval", "to baseline", "to teacher", "NLL", "Brier", "ECE, %"]
-    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    lines = []
     for each in (row(run, model) for model in run.models.values()):
         metrics = each["model"].metrics
         lines.append(
@@ -85,12 +86,7 @@ def markdown(run: Run) -> str:
                 percent(metrics["ece"]),
             ]
         )
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    lines[1] = [rule.replace("---", "-" * (w - rule.count(":"))) for rule, w in zip(lines[1], widths, strict=True)]
-    text = (
-        [cell.rjust(w) if i > 1 else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
-        for line in lines
-    )
     n = run.final.metrics["n"]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in text)
-    return f"{table}\n\n{n:,} test images; intervals: Wilson, 95 %; differences in percentage points.\n"
+    return (
+        f"{aligned(head, lines, 2)}\n\n{n:,} test images; intervals: Wilson, 95 %; differences in percentage points.\n"
+    )

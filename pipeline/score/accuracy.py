@@ -14,13 +14,18 @@ BLOCK = 4096  # rows worked on at a time: 10^6 x 1000 logits need no second copy
 
 def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
     """Share of rows of `logits` (n, K) whose label (n,) is among the k largest. Of equals the lower class wins."""
+    return hits(logits, labels, k) / len(labels)
+
+
+def hits(logits: Tensor, labels: Tensor, k: int) -> int:
+    """How many rows `top_k` counts."""
     right = 0
     for rows, label in zip(logits.split(BLOCK), labels.split(BLOCK), strict=True):
         own = rows.gather(1, label[:, None])
         before = torch.arange(rows.shape[1], device=rows.device) < label[:, None]
         rank = (rows > own).sum(1) + ((rows == own) & before).sum(1)
         right += int((rank < k).sum())
-    return right / len(labels)
+    return right
 
 
 def confusion(guess: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -29,8 +34,15 @@ def confusion(guess: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per class: n, accuracy (its recall), guessed, precision. What has nothing to be a share of is None."""
-    counts = confusion(logits.argmax(1), labels, len(classes))
+    """The rows of `by_class` for logits (n, K) and labels (n,)."""
+    return by_class(confusion(logits.argmax(1), labels, len(classes)), classes)
+
+
+def by_class(counts: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per class: n, accuracy (its recall), guessed, precision. What has nothing to be a share of is None.
+
+    counts (K, K) as `confusion` gives them.
+    """
     right, n, guessed = (counts.diagonal().tolist(), counts.sum(1).tolist(), counts.sum(0).tolist())
     return [
         {"class": name, "n": m, "accuracy": r / m if m else None, "guessed": g, "precision": r / g if g else None}

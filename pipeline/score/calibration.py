@@ -14,10 +14,12 @@ from pipeline.score.accuracy import BLOCK
 COLDEST, HOTTEST = (0.05, 20.0)  # where every sample is right (or chance is best) the likelihood has no optimum in T
 
 
-def nll(logits: Tensor, labels: Tensor) -> float:
-    """Mean of -log softmax(logits)[label], in nats. logits (n, K), labels (n,)."""
-    blocks = zip(logits.split(BLOCK), labels.split(BLOCK), strict=True)
-    return sum(F.cross_entropy(rows.double(), label, reduction="sum").item() for rows, label in blocks) / len(labels)
+def nll(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> float:
+    """Mean of -log softmax(logits / temperature)[label], in nats. logits (n, K), labels (n,)."""
+    total = 0.0
+    for rows, label in zip(logits.split(BLOCK), labels.split(BLOCK), strict=True):
+        total += F.cross_entropy(rows.double() / temperature, label, reduction="sum").item()
+    return total / len(labels)
 
 
 def brier(probabilities: Tensor, labels: Tensor) -> float:
@@ -59,11 +61,33 @@ def ece(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
     return gap(reliability(confidence, guess == labels, bins))
 
 
+def by_confidence(confidence: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Both (n,) in fp64, the surest sample first. Those of equal confidence share their mean of `right`.
+
+    So nothing that is read from the order depends on the order in which the samples came.
+    """
+    levels, level, n = confidence.double().unique(return_inverse=True, return_counts=True)
+    share = torch.bincount(level, right.double()) / n
+    n = n.flip(0)
+    return levels.flip(0).repeat_interleave(n), share.flip(0).repeat_interleave(n)
+
+
+def adaptive_ece(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
+    """AdaECE (Mukhoti et al. 2020, arXiv:2002.09437): sum_b n_b/n |accuracy_b - confidence_b| over bins of equal mass.
+
+    Sorted by confidence, sample i of n is in bin floor(bins i / n): the sizes differ by one at most. confidence (n,):
+    the largest probability of each sample; right (n,): whether its class was the true one.
+    """
+    sure, true = by_confidence(confidence, right)
+    where = torch.arange(len(sure)) * bins // len(sure)
+    return torch.bincount(where, true - sure).abs().sum().item() / len(sure)
+
+
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The T in [0.05, 20] that minimises nll(logits / T, labels). Measure it on other samples than these."""
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
-        lambda t: nll(logits / exp(t), labels), bounds=(log(COLDEST), log(HOTTEST)), method="bounded"
+        lambda t: nll(logits, labels, exp(t)), bounds=(log(COLDEST), log(HOTTEST)), method="bounded"
     )
     return exp(found.x)

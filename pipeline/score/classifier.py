@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.errors import Diverged
-from pipeline.score.accuracy import BLOCK, per_class, top_k, wilson
-from pipeline.score.calibration import brier, gap, nll, reliability
+from pipeline.score.accuracy import BLOCK, by_class, confusion, hits, wilson
+from pipeline.score.bootstrap import bootstrap
+from pipeline.score.calibration import adaptive_ece, brier, gap, nll, reliability
+from pipeline.score.selective import selective
 
 Rows = list[dict[str, Any]]
 
 
-def score_classifier(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Rows]]:
+def score_classifier(
+    logits: Tensor | Iterable[Tensor],
+    labels: Tensor,
+    classes: Sequence[str],
+    temperature: float | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, Any], dict[str, Rows]]:
     """Metrics and tables of logits (n, K) against labels (n,). Raises Diverged where a logit is not finite.
 
-    Metrics: n, top1 with its 95 % interval top1_low..top1_high, top5 (top-K below 5 classes), mean_class_accuracy (over
-    the classes that occur), nll, brier, ece. Tables: per_class; confusion, one row {actual, predicted} per sample, as
-    `dvc plots` counts them; reliability.
+    The logits may come in blocks (m, K), in order: each is looked at once, and of each sample three numbers are kept.
+
+    Metrics: n; top1 with its 95 % intervals, Wilson's and of the bootstrap; top5 (top-K below 5 classes);
+    mean_class_accuracy (over the classes that occur) with that of the bootstrap; nll, brier, ece, adaptive_ece, aurc;
+    nll_tempered and ece_tempered, of logits / temperature. What cannot be had is None. Tables: per_class; confusion,
+    one row {actual, predicted} per sample, as `dvc plots` counts them; reliability; risk, the curve of `selective`.
     """
-    n, total = len(labels), 0.0
-    confidence, guess = (torch.empty(n, dtype=torch.float64), torch.empty(n, dtype=torch.int64))
-    for start in range(0, n, BLOCK):
-        span = slice(start, min(start + BLOCK, n))
-        probabilities = logits[span].double().softmax(1)
+    n, labels = len(labels), labels.cpu()
+    confidence, tempered = torch.empty(n, dtype=torch.float64), torch.empty(n, dtype=torch.float64)
+    guess, place = torch.empty(n, dtype=torch.int64), 0
+    total = dict.fromkeys(("top1", "top5", "nll", "brier", "nll_tempered"), 0.0)
+    for rows in logits.split(BLOCK) if isinstance(logits, Tensor) else logits:
+        rows, span = rows.cpu().double(), slice(place, place + len(rows))
+        label, place = labels[span], span.stop
+        probabilities = rows.softmax(1)
         if not probabilities.isfinite().all():
             raise Diverged("the network gives logits that are not finite: its weights are broken; train it again")
-        confidence[span], guess[span] = (probabilities.max(1).values, logits[span].argmax(1))
-        total += brier(probabilities, labels[span]) * len(probabilities)
-    table, bins = (per_class(logits, labels, classes), reliability(confidence, guess == labels.cpu()))
-    top1 = top_k(logits, labels, 1)
-    low, high = wilson(top1, n)
+        confidence[span], guess[span] = probabilities.amax(1), rows.argmax(1)
+        total["top1"] += hits(rows, label, 1)
+        total["top5"] += hits(rows, label, min(5, len(classes)))
+        total["nll"] += nll(rows, label) * len(rows)
+        total["brier"] += brier(probabilities, label) * len(rows)
+        if temperature is not None:
+            total["nll_tempered"] += nll(rows, label, temperature) * len(rows)
+            tempered[span] = (rows / temperature).softmax(1).amax(1)
+    if place != n:
+        raise ValueError(f"{place} rows of logits for {n} labels")
+    mean, right = {key: value / n for key, value in total.items()}, guess == labels
+    counts = confusion(guess, labels, len(classes))
+    table, bins = by_class(counts, classes), reliability(confidence, right)
+    aurc, risk = selective(confidence, right)
+    low, high = wilson(mean["top1"], n)
+    drawn = bootstrap(counts, seed) or {"top1": (None, None), "mean_class_accuracy": (None, None)}
     occurring = [row["accuracy"] for row in table if row["n"]]
     metrics = {
         "n": n,
-        "top1": top1,
+        "top1": mean["top1"],
         "top1_low": low,
         "top1_high": high,
-        "top5": top_k(logits, labels, min(5, len(classes))),
+        "top1_bootstrap_low": drawn["top1"][0],
+        "top1_bootstrap_high": drawn["top1"][1],
+        "top5": mean["top5"],
         "mean_class_accuracy": sum(occurring) / len(occurring),
-        "nll": nll(logits, labels),
-        "brier": total / n,
+        "mean_class_accuracy_low": drawn["mean_class_accuracy"][0],
+        "mean_class_accuracy_high": drawn["mean_class_accuracy"][1],
+        "nll": mean["nll"],
+        "brier": mean["brier"],
         "ece": gap(bins),
+        "adaptive_ece": adaptive_ece(confidence, right),
+        "aurc": aurc,
+        "temperature": temperature,
+        "nll_tempered": None if temperature is None else mean["nll_tempered"],
+        "ece_tempered": None if temperature is None else gap(reliability(tempered, right)),
     }
     pairs = zip(labels.tolist(), guess.tolist(), strict=True)
     samples = [{"actual": classes[actual], "predicted": classes[predicted]} for actual, predicted in pairs]
-    return metrics, {"per_class": table, "confusion": samples, "reliability": bins}
+    return metrics, {"per_class": table, "confusion": samples, "reliability": bins, "risk": risk}

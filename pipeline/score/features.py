@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +19,6 @@ class Images(Protocol):
     def at(self, rows: Sequence[int]) -> Any: ...
 
 
-@torch.no_grad()
 def embed(
     network: nn.Module, images: Images, transform: Callable[[Tensor], Tensor], batch: int, device: str | torch.device
 ) -> Tensor:
@@ -27,12 +26,21 @@ def embed(
 
     `transform` turns uint8 images on `device` into the network's input. Each module is left in the mode it was in.
     """
-    out = torch.empty(0)
+    out, start = torch.empty(0), 0
+    for features in passes(network, images, transform, batch, device):
+        if start == 0:
+            out = torch.empty(len(images), features.shape[1])
+        out[start : start + len(features)] = features
+        start += len(features)
+    return out
+
+
+@torch.no_grad()
+def passes(
+    network: nn.Module, images: Images, transform: Callable[[Tensor], Tensor], batch: int, device: str | torch.device
+) -> Iterator[Tensor]:
+    """The rows of `embed` as they come, (batch, D) on `device`: for what need not hold all of them at once."""
     with evaluating(network):
         for start in range(0, len(images), batch):
             rows = range(start, min(start + batch, len(images)))
-            features = network(transform(torch.as_tensor(images.at(list(rows))).to(device)))
-            if start == 0:
-                out = torch.empty(len(images), features.shape[1])
-            out[start : rows.stop] = features
-    return out
+            yield network(transform(torch.as_tensor(images.at(list(rows))).to(device)))

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CELLS = 1 << 24  # similarities held at a time: 64 MiB in fp32
+K, TAU = 20, 0.07
 
 
 def knn(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, classes: int, k: int = 20, tau: float = 0.07
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, classes: int, k: int = K, tau: float = TAU
 ) -> Tensor:
     """Votes (n, K), fp64: exp(cos / tau) of the k nearest training rows, summed by their class. argmax is the guess.
 

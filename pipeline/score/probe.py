@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.score.accuracy import top_k, wilson
+from pipeline.score.clusters import score_clusters
 from pipeline.score.collapse import effective_rank, feature_std
-from pipeline.score.knn import knn
+from pipeline.score.knn import TAU, K, knn
 from pipeline.score.linear import linear
 
 
@@ -19,10 +20,11 @@ def score_probe(
     test_features: Tensor,
     test_labels: Tensor,
     classes: int,
-    k: int = 20,
+    k: int = K,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Test accuracy of kNN and of a linear probe, each with its 95 % interval; feature_std and effective_rank.
+    """Test accuracy of kNN and of a linear probe, each with its 95 % interval; feature_std and effective_rank; nmi, ari
+    and purity of clusters; `knn_k` neighbours that vote, at the temperature `knn_tau`.
 
     Features (m, D) of the labelled images, (n, D) of the test images. A collapsed encoder is scored, not refused.
     """
@@ -35,6 +37,9 @@ def score_probe(
         "n": len(test_labels),
         "feature_std": feature_std(F.normalize(test_features.float(), dim=1)),
         "effective_rank": effective_rank(test_features),
+        "knn_k": min(k, len(train_features)),
+        "knn_tau": TAU,
+        **score_clusters(test_features, test_labels, classes, seed),
     }
     for name, share in shares.items():
         low, high = wilson(share, len(test_labels))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,12 +20,16 @@ from pipeline.errors import ParamsError
 from pipeline.nets.model import load_model, parameters
 from pipeline.params import Params
 from pipeline.score import retrieval
+from pipeline.score.calibration import fit_temperature
 from pipeline.score.classifier import score_classifier
-from pipeline.score.features import embed
+from pipeline.score.features import embed, passes
 from pipeline.score.layers import Trunk, readable, score_layers
 from pipeline.score.probe import score_probe
 from pipeline.score.sheet import sheet
+from pipeline.seed import generator
 from pipeline.views.plain import Plain
+
+FITTED = 10_000  # validation images that a temperature is fitted on at most: their logits are held at once
 
 
 def run(name: str, params: Params, root: Path) -> None:
@@ -42,17 +48,24 @@ def run(name: str, params: Params, root: Path) -> None:
     def pixels(shards: ShardSet) -> Images:
         return shards.decoded(int(params.runtime.memory * 2**30)).to(device)
 
-    def see(network: nn.Module, images: Images) -> Tensor:
+    def see(network: nn.Module, images: Images | _Part) -> Tensor:
         return embed(network, images, transform, params.label.batch, device)
 
     started = time.monotonic()
     images = pixels(test)
-    seen, labels = see(network, images), torch.from_numpy(test.labels)
     seconds = time.monotonic() - started
-    classes, tables, picture = test.manifest.classes, dict[str, list](), b""
+    labels, classes, tables, picture = torch.from_numpy(test.labels), test.manifest.classes, dict[str, list](), b""
     if classifies:
-        metrics, tables = score_classifier(seen, labels, classes)
+        kept = ShardSet.open(root / "shards" / "val")
+        model.fits(kept.manifest)
+        temperature = _temperature(lambda some: see(network, some), pixels(kept), kept.labels, params.seed)
+        blocks = _Timed(block.cpu() for block in passes(network, images, transform, params.label.batch, device))
+        metrics, tables = score_classifier(blocks, labels, classes, temperature, params.seed)
+        seconds += blocks.seconds
     else:
+        started = time.monotonic()
+        seen = see(network, images)
+        seconds += time.monotonic() - started
         known = ShardSet.open(root / "shards" / "labelled")
         truth, shown = torch.from_numpy(known.labels), pixels(known)
         metrics = score_probe(see(network, shown), truth, seen, labels, len(classes), seed=params.seed)
@@ -73,6 +86,45 @@ def run(name: str, params: Params, root: Path) -> None:
             files.write_bytes(folder / "neighbours.png", picture)
     times = {"stage": f"evaluate-{name}", "seconds": seconds, "images": len(test), "machine": machine(device)}
     files.write_json(root / "times" / f"evaluate-{name}.json", times | {"images_per_second": len(test) / seconds})
+
+
+class _Timed:
+    """Blocks as they come, and the seconds that they took to make; what is done with them in between does not count."""
+
+    def __init__(self, blocks: Iterable[Tensor]) -> None:
+        self.blocks, self.seconds = iter(blocks), 0.0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self
+
+    def __next__(self) -> Tensor:
+        started = time.monotonic()
+        try:
+            return next(self.blocks)
+        finally:
+            self.seconds += time.monotonic() - started
+
+
+class _Part:
+    """Some rows of a split's images."""
+
+    def __init__(self, images: Images, rows: Tensor) -> None:
+        self.images, self.rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, places: Sequence[int]) -> Tensor:
+        return self.images.at(self.rows[places])
+
+
+def _temperature(see: Callable[[_Part], Tensor], images: Images, labels: np.ndarray, seed: int) -> float | None:
+    """Fitted on the validation images, at most 10,000 of them by lot: never on those that it is measured on."""
+    if len(images) < 2:
+        return None
+    rows = torch.randperm(len(images), generator=generator(seed, "temperature"))[:FITTED].sort().values
+    logits = see(_Part(images, rows))
+    return fit_temperature(logits, torch.from_numpy(labels)[rows]) if logits.shape[1] > 1 else None
 
 
 def _neighbours(test: ShardSet, features: Tensor, seed: int) -> tuple[list[dict[str, Any]], bytes]:

@@ -14,7 +14,7 @@ from pipeline import yaml_file
 from pipeline.data.prepare import prepare
 from pipeline.data.shards import ShardSet
 from pipeline.errors import BadData, ParamsError
-from pipeline.label.choose import central, clusters, run
+from pipeline.label.choose import central, run
 from pipeline.losses import unit
 from pipeline.nets.branch import Branch
 from pipeline.nets.encoder import build_encoder
@@ -115,16 +115,6 @@ def test_what_a_person_fills_in_is_what_is_labelled(prepared, tmp_path):
         assert (tmp_path / "data" / "shards" / split / "keys.txt").read_text() == (
             root / "shards" / split / "keys.txt"
         ).read_text()
-
-
-def test_the_tightest_clusters_of_several_starts_are_kept():
-    """Nine groups of 40: from one start k-means may split one and join two others; of ten some start finds all."""
-    draw = torch.Generator().manual_seed(0)
-    truth = torch.arange(9).repeat_interleave(40)
-    x = unit(torch.eye(12)[truth] + 0.05 * torch.randn(360, 12, generator=draw))
-    for seed in range(5):
-        found = clusters(x, 9, seed)
-        assert len(set(zip(truth.tolist(), found.tolist(), strict=True))) == 9
 
 
 def test_the_most_central_images_against_numpy():

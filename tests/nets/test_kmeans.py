@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pipeline.errors import ParamsError
+from pipeline.losses import unit
 from pipeline.nets import kmeans as module
-from pipeline.nets.kmeans import _refilled, evenly, kmeans, nearest, spread, unassigned, whitened
+from pipeline.nets.kmeans import _refilled, evenly, kmeans, nearest, spread, tightest, unassigned, whitened
 from tests.gloo import both
 
 
@@ -190,3 +191,13 @@ def test_the_images_of_a_cluster_come_in_turn():
     for times in seen:
         assert times[:900].max() == 1, "of a large cluster a part, none twice"
         assert set(times[900:990].tolist()) == {3, 4} and set(times[990:].tolist()) == {33, 34}
+
+
+def test_the_tightest_clusters_of_several_starts_are_kept():
+    """Nine groups of 40: from one start k-means may split one and join two others; of ten some start finds all."""
+    draw = torch.Generator().manual_seed(0)
+    truth = torch.arange(9).repeat_interleave(40)
+    x = unit(torch.eye(12)[truth] + 0.05 * torch.randn(360, 12, generator=draw))
+    for seed in range(5):
+        found = tightest(x, 9, seed, "groups")
+        assert len(set(zip(truth.tolist(), found.tolist(), strict=True))) == 9

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.score import calibration
-from pipeline.score.calibration import brier, ece, fit_temperature, gap, nll, reliability
+from pipeline.score.calibration import adaptive_ece, brier, ece, fit_temperature, gap, nll, reliability
 
 SIZES = (2, 3, 17, 500)
 
@@ -76,6 +76,45 @@ def test_certain_samples_fall_in_the_last_bin():
 
 def test_uniform_guessing_of_a_balanced_set_is_calibrated():
     assert ece(torch.full((40, 4), 0.25), torch.arange(40) % 4) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("bins", (1, 10, 15))
+def test_adaptive_ece_has_as_many_samples_in_each_bin(n, bins):
+    """In order of confidence, dealt out one after the other; a bin without a sample counts nothing."""
+    draw = np.random.default_rng(n)
+    confidence, right = draw.random(n), draw.random(n) < 0.6
+    total, order = 0.0, np.argsort(-confidence)
+    for b in range(bins):
+        inside = [i for place, i in enumerate(order) if place * bins // n == b]
+        total += abs(right[inside].sum() - confidence[inside].sum()) / n
+    assert adaptive_ece(torch.from_numpy(confidence), torch.from_numpy(right), bins) == pytest.approx(total, abs=1e-12)
+
+
+def test_adaptive_ece_of_one_bin_is_the_gap_of_the_means_and_of_a_bin_each_the_mean_gap():
+    confidence, right = torch.tensor([0.9, 0.6, 0.8, 0.5]), torch.tensor([True, False, True, True])
+    assert adaptive_ece(confidence, right, 1) == pytest.approx(abs(0.75 - 0.7))
+    assert adaptive_ece(confidence, right, 4) == pytest.approx((0.1 + 0.6 + 0.2 + 0.5) / 4)
+
+
+def test_adaptive_ece_sees_a_crowd_that_equal_widths_put_into_one_bin():
+    """All confidences lie in one fifteenth; the lower half is far too sure, the upper half not sure enough."""
+    confidence = torch.linspace(0.94, 0.99, 300, dtype=torch.float64)
+    right = torch.arange(300) >= 10
+    assert gap(reliability(confidence, right)) == pytest.approx(abs(290 / 300 - 0.965))
+    assert adaptive_ece(confidence, right) > 2 * gap(reliability(confidence, right))
+
+
+def test_adaptive_ece_does_not_depend_on_the_order_of_equals():
+    confidence, right = torch.tensor([0.5, 0.9] * 20), torch.arange(40) % 8 < 3
+    shuffled = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    assert adaptive_ece(confidence[shuffled], right[shuffled]) == pytest.approx(adaptive_ece(confidence, right))
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_nll_at_a_temperature(n, draw):
+    logits, labels = draw(n)
+    assert nll(logits, labels, 2.5) == pytest.approx(nll(logits.double() / 2.5, labels))
 
 
 @pytest.mark.parametrize("true", (0.5, 1.0, 3.0))

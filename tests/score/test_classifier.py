@@ -7,9 +7,12 @@ import torch
 
 from pipeline.errors import Diverged
 from pipeline.score import classifier
-from pipeline.score.calibration import brier, ece, nll
+from pipeline.score.accuracy import confusion
+from pipeline.score.bootstrap import bootstrap
+from pipeline.score.calibration import adaptive_ece, brier, ece, nll
 from pipeline.score.classifier import score_classifier
 from pipeline.score.probe import score_probe
+from pipeline.score.selective import selective
 
 CLASSES = list("abcdefg")
 SIZES = (2, 3, 17, 500)
@@ -28,7 +31,59 @@ def test_metrics_agree_with_their_parts(n, draw):
     assert metrics["brier"] == pytest.approx(brier(probabilities, labels))
     assert metrics["ece"] == pytest.approx(ece(probabilities, labels))
     assert metrics["top1_low"] < metrics["top1"] + 1e-9 < metrics["top1_high"] + 1e-6
+    sure, right = probabilities.amax(1), logits.argmax(1) == labels
+    assert metrics["adaptive_ece"] == pytest.approx(adaptive_ece(sure, right))
+    assert metrics["aurc"] == pytest.approx(selective(sure, right)[0])
+    drawn = bootstrap(confusion(logits.argmax(1), labels, 7), 0)
+    for name, known in (("top1", "top1_bootstrap"), ("mean_class_accuracy", "mean_class_accuracy")):
+        assert (metrics[f"{known}_low"], metrics[f"{known}_high"]) == drawn[name]
     json.dumps(metrics, allow_nan=False)
+
+
+def test_a_temperature_changes_what_is_tempered_and_nothing_else(draw):
+    logits, labels = draw(500)
+    plain, tempered = (score_classifier(logits, labels, CLASSES, t)[0] for t in (None, 2.0))
+    new = {"temperature", "nll_tempered", "ece_tempered"}
+    assert {name: plain[name] for name in new} == dict.fromkeys(new)
+    assert {name: tempered[name] for name in plain.keys() - new} == {name: plain[name] for name in plain.keys() - new}
+    assert tempered["temperature"] == 2
+    assert tempered["nll_tempered"] == pytest.approx(nll(logits.double() / 2, labels))
+    assert tempered["ece_tempered"] == pytest.approx(ece((logits.double() / 2).softmax(1), labels))
+
+
+def test_of_one_image_and_of_one_class_all_is_said_that_can_be():
+    one, tables = score_classifier(torch.tensor([[1.0, 0.0]]), torch.tensor([0]), ["a", "b"])
+    absent = {name for name, value in one.items() if value is None}
+    assert absent == {
+        *("top1_bootstrap_low", "top1_bootstrap_high", "mean_class_accuracy_low", "mean_class_accuracy_high"),
+        *("aurc", "temperature", "nll_tempered", "ece_tempered"),
+    }
+    assert tables["risk"] == []
+    same, _ = score_classifier(torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64), ["a"])
+    assert (same["top1"], same["aurc"], same["adaptive_ece"], same["mean_class_accuracy_low"]) == (1, 0, 0, 1)
+    json.dumps([one, same], allow_nan=False)
+
+
+@pytest.mark.parametrize("size", (1, 7, 100, 500))
+def test_logits_may_come_in_blocks(size, draw):
+    logits, labels = draw(500)
+    whole = score_classifier(logits, labels, CLASSES, 1.5)
+    metrics, tables = score_classifier((rows for rows in logits.split(size)), labels, CLASSES, 1.5)
+    assert metrics == pytest.approx(whole[0], rel=1e-12)
+    assert tables["confusion"] == whole[1]["confusion"] and tables["risk"] == whole[1]["risk"]
+
+
+def test_half_precision_is_as_good_as_its_numbers(draw):
+    """Logits of a memory map of fp16: what is measured is those numbers, not sums in fp16."""
+    logits, labels = draw(500)
+    half = logits.half()
+    assert score_classifier(half, labels, CLASSES)[0] == score_classifier(half.double(), labels, CLASSES)[0]
+
+
+def test_lost_blocks_are_noticed(draw):
+    logits, labels = draw(17)
+    with pytest.raises(ValueError, match="10 rows of logits for 17 labels"):
+        score_classifier(iter([logits[:10]]), labels, CLASSES)
 
 
 def test_tables_tell_the_same_as_the_metrics(draw):
@@ -51,9 +106,9 @@ def test_an_absent_class_is_left_out_of_the_mean():
 
 def test_block_size_does_not_matter(monkeypatch, draw):
     logits, labels = draw(500)
-    whole = score_classifier(logits, labels, CLASSES)[0]
+    whole = score_classifier(logits, labels, CLASSES, 1.5)[0]
     monkeypatch.setattr(classifier, "BLOCK", 7)
-    assert score_classifier(logits, labels, CLASSES)[0] == pytest.approx(whole, rel=1e-12)
+    assert score_classifier(logits, labels, CLASSES, 1.5)[0] == pytest.approx(whole, rel=1e-12)
 
 
 @pytest.mark.parametrize("broken", (float("nan"), float("inf")))
@@ -74,4 +129,7 @@ def test_probe():
     for name in ("knn", "linear"):
         assert metrics[f"{name}_low"] < metrics[name] <= metrics[f"{name}_high"]
     assert 3 < metrics["effective_rank"] < 6
+    assert (metrics["knn_k"], metrics["knn_tau"]) == (20, 0.07)
+    assert score_probe(features[:12], labels[:12], features[40:], labels[40:], classes=4)["knn_k"] == 12
+    assert metrics["purity"] > 0.95 and metrics["nmi"] > 0.9 and metrics["ari"] > 0.9
     json.dumps(metrics, allow_nan=False)

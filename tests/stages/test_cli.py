@@ -38,6 +38,7 @@ FROZEN = {
     "choose": ["NAME", "FOLDER", "--count", *COMMON],
     "materialise": ["ROUND", "--to", *COMMON],
     "natural": ["NAME", "FOLDER", *COMMON],
+    "compare": ["MODELS", "--json", "--markdown"],
 }
 STAGES = list(FROZEN)[:11]
 
