@@ -87,7 +87,7 @@ def test_the_command_takes_names_and_folders(project):
     said = CliRunner().invoke(app, [*asked, "--markdown"])
     assert said.stdout == markdown(rows) + "\n"
     plain = CliRunner().invoke(app, asked).stdout.splitlines()
-    assert plain[2].split() == ["student-1", *"88.0 76.2 to 94.4 +28.0 +15.6 to +40.4 0.00012 50".split()]
+    assert " ".join(plain[2].split()) == "student-1 88.0 76.2 to 94.4 +28.0 +15.6 to +40.4 0.00012 50"
     assert len(plain) == 5 and "McNemar" in plain[4]
 
 

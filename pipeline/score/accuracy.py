@@ -14,18 +14,15 @@ BLOCK = 4096  # rows worked on at a time: 10^6 x 1000 logits need no second copy
 
 def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
     """Share of rows of `logits` (n, K) whose label (n,) is among the k largest. Of equals the lower class wins."""
-    return hits(logits, labels, k) / len(labels)
+    blocks = zip(logits.split(BLOCK), labels.split(BLOCK), strict=True)
+    return sum(int((ranks(rows, label) < k).sum()) for rows, label in blocks) / len(labels)
 
 
-def hits(logits: Tensor, labels: Tensor, k: int) -> int:
-    """How many rows `top_k` counts."""
-    right = 0
-    for rows, label in zip(logits.split(BLOCK), labels.split(BLOCK), strict=True):
-        own = rows.gather(1, label[:, None])
-        before = torch.arange(rows.shape[1], device=rows.device) < label[:, None]
-        rank = (rows > own).sum(1) + ((rows == own) & before).sum(1)
-        right += int((rank < k).sum())
-    return right
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the label (n,) in each row of `logits` (n, K); of equals the lower class does."""
+    own = logits.gather(1, labels[:, None])
+    before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return ((logits > own) | ((logits == own) & before)).sum(1)
 
 
 def confusion(guess: Tensor, labels: Tensor, classes: int) -> Tensor:

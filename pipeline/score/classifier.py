@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import Diverged
-from pipeline.score.accuracy import BLOCK, by_class, confusion, hits, wilson
+from pipeline.score.accuracy import BLOCK, by_class, confusion, ranks, wilson
 from pipeline.score.bootstrap import bootstrap
 from pipeline.score.calibration import adaptive_ece, brier, gap, nll, reliability
 from pipeline.score.selective import selective
@@ -44,8 +44,9 @@ def score_classifier(
         if not probabilities.isfinite().all():
             raise Diverged("the network gives logits that are not finite: its weights are broken; train it again")
         confidence[span], guess[span] = probabilities.amax(1), rows.argmax(1)
-        total["top1"] += hits(rows, label, 1)
-        total["top5"] += hits(rows, label, min(5, len(classes)))
+        rank = ranks(rows, label)
+        total["top1"] += int((rank < 1).sum())
+        total["top5"] += int((rank < 5).sum())
         total["nll"] += nll(rows, label) * len(rows)
         total["brier"] += brier(probabilities, label) * len(rows)
         if temperature is not None:
@@ -58,7 +59,7 @@ def score_classifier(
     table, bins = by_class(counts, classes), reliability(confidence, right)
     aurc, risk = selective(confidence, right)
     low, high = wilson(mean["top1"], n)
-    drawn = bootstrap(counts, seed) or {"top1": (None, None), "mean_class_accuracy": (None, None)}
+    drawn = bootstrap(counts, seed)
     occurring = [row["accuracy"] for row in table if row["n"]]
     metrics = {
         "n": n,

@@ -72,5 +72,5 @@ def test_block_size_does_not_matter(monkeypatch):
 
 
 def test_fewer_than_two_images_have_none():
-    assert bootstrap(torch.tensor([[1, 0], [0, 0]]), 0) is None
+    assert bootstrap(torch.tensor([[1, 0], [0, 0]]), 0) == {"top1": (None, None), "mean_class_accuracy": (None, None)}
     assert bootstrap(torch.tensor([[2, 0], [0, 0]]), 0)["top1"] == (1, 1)

@@ -1,6 +1,10 @@
 """The whole score of a classifier and of a probe: one truth in metrics and tables."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,3 +137,16 @@ def test_probe():
     assert score_probe(features[:12], labels[:12], features[40:], labels[40:], classes=4)["knn_k"] == 12
     assert metrics["purity"] > 0.95 and metrics["nmi"] > 0.9 and metrics["ari"] > 0.9
     json.dumps(metrics, allow_nan=False)
+
+
+@pytest.mark.slow
+def test_memory_grows_by_a_few_numbers_for_each_image_and_not_by_its_logits():
+    """6 blocks and 18 of 1,000 classes, each in a process of its own: the further logits alone would be 188 MiB."""
+
+    def peak(blocks):
+        script = Path(__file__).parents[2] / "benchmarks" / "metrics.py"
+        command = [sys.executable, str(script), str(blocks * classifier.BLOCK), "1000"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return 1024 * float(re.search(r"([0-9.]+) GiB at most", said)[1])
+
+    assert peak(18) - peak(6) < 60
