@@ -43,14 +43,29 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order():
     assert page(true.tolist(), (0,), sure.tolist())["auroc"] == pytest.approx(sum(won) / len(won), abs=1e-12)
 
 
+def test_fpr95_is_on_the_roc_of_scikit_learn():
+    """Its first point where 95 % of the images of some class pass; some are equally sure."""
+    from sklearn.metrics import roc_curve
+
+    for seed in range(5):
+        chance = torch.Generator().manual_seed(seed)
+        true = torch.where(torch.rand(60, generator=chance) < 0.3, -1, 1)
+        sure = ((torch.rand(60, generator=chance) + 0.5 * (true == 1)) * 40).round() / 60
+        false, passed, _ = roc_curve(true == 1, sure, drop_intermediate=False)
+        found = page(true.tolist(), (0,), sure.tolist())["fpr95"]
+        assert 0 < found < 1 and found == pytest.approx(false[passed >= 0.95][0])
+    exact = page([0] * 20 + [-1] * 4, (0,), [1 - i / 32 for i in range(20)] + [0.5, 0.4375, 0.40625, 0.375])
+    assert exact["fpr95"] == 0.5, "the 19th of 20 has 0.4375, and what is as sure passes too"
+
+
 def test_without_images_of_no_class_there_is_nothing_to_reject():
     found = page([0, 1, 1, 0, -2, 1, 0, 1])
     assert (found["n"], found["selected"]) == (0, 0)
-    assert found["recall"] is found["precision"] is found["auroc"] is None
+    assert found["recall"] is found["precision"] is found["auroc"] is found["fpr95"] is None
     assert found["by_threshold"] == {"recall": [], "precision": []}
 
 
 def test_with_nothing_but_such_images_there_is_no_order():
     found = page([-1] * 8, ())
-    assert (found["recall"], found["precision"], found["auroc"]) == (1, 1, None)
+    assert (found["recall"], found["precision"], found["auroc"], found["fpr95"]) == (1, 1, None, None)
     assert page([-1] * 8, range(8))["precision"] is None
