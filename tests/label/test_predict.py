@@ -89,7 +89,7 @@ def test_finished_sidecars_are_left_alone(tmp_path, shards):
         {"look": look(noise=True)},
         {"batch": 3},
     ],
-    ids=str,
+    ids=["teacher", "precision", "normalised", "view", "noise", "batch"],
 )
 def test_another_teacher_or_transform_is_made_anew(tmp_path, shards, change):
     paths = label(shards, tmp_path / "out")
