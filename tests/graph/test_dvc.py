@@ -164,7 +164,7 @@ def test_runs_build_on_one_another_and_on_other_images(project: Project) -> None
 def test_a_further_teacher_runs_its_labels_and_what_learns_from_them(project: Project) -> None:
     before = (project.folder / "params.yaml").read_text()
     project.repro()
-    after = {"distill@2", "evaluate-student@2", "audit", "report"}
+    after = {"distill@2", "evaluate-student@2", "robustness-student@2", "audit", "report"}
     project.set(teachers={"beside": {"round": "2", "teacher": "baseline", "label": {"views": ["plain", "flip(1)"]}}})
     assert project.repro() == {"label-teacher@beside"} | after
     assert (project.folder / "data/labels/2/baseline/summary.json").exists()
