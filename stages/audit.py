@@ -10,23 +10,16 @@ def audit(sets: Sets = [], params: File = PARAMS) -> None:  # noqa: B006 - Typer
     """
     p = read(params, sets)
 
-    from pipeline import catalogue, files
-    from pipeline.data.shards import ShardSet
+    from pipeline import files
     from pipeline.label.audit import audit, write_audit
-    from pipeline.label.labels import Labels
-    from pipeline.label.select import select
+    from pipeline.label.chosen import chosen
     from pipeline.label.stop import skipped
 
-    shards, previous = ShardSet.open(ROOT / "shards" / "unlabelled"), None
-    truth, classes = files.read_json(ROOT / "truth" / "unlabelled.json")["labels"], shards.manifest.classes
+    truth, previous = files.read_json(ROOT / "truth" / "unlabelled.json")["labels"], None
     with files.publish(ROOT / "audits") as folder:
         for name, each in p.rounds.items():
             if skipped(ROOT / "labels" / name / each.teacher):
                 continue
-            labels = Labels.open(ROOT / "labels" / name, shards, p.round_teachers(name))
-            rules = p.round_distill(name).select
-            selection = select(labels.confidence(), labels.guess(), shards.keys, rules, p.seed, len(classes))
-            if not catalogue.find(each.method, "distill").columns:
-                selection = selection.once()
-            write_audit(folder / name, audit(labels, shards, selection, truth, previous, classes, p.seed))
+            labels, selection = chosen(name, p, ROOT)
+            write_audit(folder / name, audit(labels, selection, truth, previous, p.seed))
             previous = labels, selection

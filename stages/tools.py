@@ -88,23 +88,15 @@ def materialise(
     p = read(params, sets)
     named("round", round, list(p.rounds))
 
-    from pipeline import catalogue
-    from pipeline.data.shards import ShardSet
     from pipeline.errors import ParamsError
-    from pipeline.label.labels import Labels
+    from pipeline.label.chosen import chosen
     from pipeline.label.materialise import materialise
-    from pipeline.label.select import select
     from pipeline.label.stop import skipped
 
     if reason := skipped(ROOT / "labels" / round / p.rounds[round].teacher):
         raise ParamsError(f"round {round} is skipped and has no labels: {reason}; name another round")
     to = to or ROOT / "materialised" / round
-    shards, rules = ShardSet.open(ROOT / "shards" / "unlabelled"), p.round_distill(round).select
-    labels = Labels.open(ROOT / "labels" / round, shards, p.round_teachers(round))
-    classes = len(shards.manifest.classes)
-    selection = select(labels.confidence(), labels.guess(), shards.keys, rules, p.seed, classes)
-    if not catalogue.find(p.rounds[round].method, "distill").columns:
-        selection = selection.once()
+    labels, selection = chosen(round, p, ROOT)
     materialise(labels, selection, to, p.data.shard)
     teachers = " and ".join(labels.teachers)
     typer.echo(f"{len(selection.rows)} of {len(labels)} images, labelled by {teachers}, are in {to}")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pipeline import files
-from pipeline.data.shards import ShardSet
 from pipeline.label.churn import churn
 from pipeline.label.ends import ends
 from pipeline.label.labels import Labels
@@ -24,11 +23,9 @@ LEVELS = [*(i / 10 for i in range(10)), 0.95, 0.99]  # thresholds of single clas
 
 def audit(
     labels: Labels,
-    shards: ShardSet,
     selection: Selection,
     truth: Mapping[str, int] | None,
     previous: tuple[Labels, Selection] | None,
-    classes: list[str],
     seed: int,
 ) -> dict[str, Any]:
     """The page audit.json of one round; `previous` is the round before it.
@@ -37,8 +34,9 @@ def audit(
     not in it count in nothing that needs the truth. Precision is the share of right guesses among the images counted,
     each once, whatever its weight. What is not known is None.
     """
+    keys, classes = labels.shards.keys, labels.shards.manifest.classes
     confidence, guess = labels.confidence(), labels.guess()
-    true = true_classes(shards.keys, truth or {})
+    true = true_classes(keys, truth or {})
     known, right = true != UNKNOWN, guess == true
     kept = [confidence >= torch.tensor(edge) for edge in EDGES]
     return {
@@ -47,7 +45,7 @@ def audit(
         "classes": classes,
         "truth": bool(known.any()),
         "top1": share(right, known),
-        **calibration(labels, shards.keys, true, seed),
+        **calibration(labels, keys, true, seed),
         "thresholds": EDGES,
         "coverage": [int(rows.sum()) / len(labels) for rows in kept],
         "precision": [share(right, rows & known) for rows in kept] if known.any() else None,
@@ -61,7 +59,7 @@ def audit(
         },
         "churn": churn(guess, selection, (previous[0].guess(), previous[1]), true, classes) if previous else None,
         "out_of_class": rejection(confidence, selection, true) if known.any() else None,
-        "pictures": ends(shards.keys, confidence, guess, true),
+        "pictures": ends(keys, confidence, guess, true),
     }
 
 

@@ -1,13 +1,16 @@
 """A teacher's labels without shards and sidecars: only what an audit asks of them."""
 
+from types import SimpleNamespace
+
 import torch
 
 
 class Said:
     """Stands for `Labels`, and hands out its logits a few rows at a time."""
 
-    def __init__(self, logits, teacher="finetune", block=64):
+    def __init__(self, logits, teacher="finetune", block=64, keys=(), classes=()):
         self._logits, self.teachers, self._block = logits, [teacher], block
+        self.shards = SimpleNamespace(keys=keys, manifest=SimpleNamespace(classes=classes))
 
     def __len__(self):
         return len(self._logits)

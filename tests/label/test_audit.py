@@ -3,7 +3,6 @@
 import csv
 import json
 from math import log
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,9 +22,9 @@ TRUTH = {"k0": 0, "k1": 1, "k2": 1, "k3": -1, "k4": 0, "k5": 1, "k6": 1, "k7": 1
 
 
 def page_of(truth=TRUTH, previous=None, guess=GUESS, **params):
-    labels = Said(two_classes(SURE, guess), block=4)
+    labels = Said(two_classes(SURE, guess), block=4, keys=KEYS, classes=CLASSES)
     selection = select(labels.confidence(), labels.guess(), KEYS, Select(**{"threshold": 0.7} | params), 0, 2)
-    return audit(labels, SimpleNamespace(keys=KEYS), selection, truth, previous, CLASSES, 0)
+    return audit(labels, selection, truth, previous, 0)
 
 
 def test_against_the_truth():

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -48,10 +47,10 @@ def logits_of(labels, classes, skill, seed, sharp=1.6):
 
 def audited(keys, truth, classes, teacher, skill, seed, rules, known=True, before=None):
     """What a round's labels and selection are, and their audit. Every twentieth image is of no class."""
-    labels = Said(logits_of(truth, len(classes), skill, seed), teacher)
+    labels = Said(logits_of(truth, len(classes), skill, seed), teacher, keys=keys, classes=classes)
     selection = select(labels.confidence(), labels.guess(), keys, rules, 0, len(classes))
     hidden = {key: int(truth[row]) if row % 20 else -1 for row, key in enumerate(keys)} if known else None
-    page = audit(labels, SimpleNamespace(keys=keys), selection, hidden, before, classes, 0)
+    page = audit(labels, selection, hidden, before, 0)
     return (labels, selection), page
 
 
