@@ -38,6 +38,7 @@ from pydantic import BaseModel
 
 from pipeline import files
 from pipeline.device import choose, machine
+from pipeline.engine.signals import follow_parent
 from pipeline.errors import Collapsed, Diverged
 from pipeline.params import Params
 from stages.command import read
@@ -246,7 +247,8 @@ def main() -> None:
     name = "digits" if file.name == "params.yaml" else file.stem
     measured = Measured(ROOT / "benchmarks" / "measured" / f"{name}.json")
     one = partial(measure, file=file, sets=asked.sets, measured=measured, threads=threads)
-    with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as workers:
+    alone = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(asked.jobs, alone, initializer=follow_parent) as workers:
         list(workers.map(one, range(asked.seeds)))
     with tempfile.TemporaryDirectory() as folder:
         every = cases(file, asked.sets, Path(folder))

@@ -38,11 +38,16 @@ def end_with_parent() -> None:
     A killed `dvc repro` leaves its stage running, and the next one would start a second writer. Outside DVC a stage may
     well outlive its shell (nohup), so it is left alone there.
     """
-    if "DVC_STAGE" in os.environ and hasattr(os, "getppid"):
-        parent = os.getppid()
-        try:
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        except (OSError, AttributeError):  # not Linux
-            return
-        if os.getppid() != parent:  # it died before we asked
-            os.kill(os.getpid(), signal.SIGTERM)
+    if "DVC_STAGE" in os.environ:
+        follow_parent()
+
+
+def follow_parent() -> None:
+    """The same wherever this process runs: for one that is of no use alone."""
+    parent = os.getppid()
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):  # not Linux
+        return
+    if os.getppid() != parent:  # it died before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
