@@ -56,6 +56,7 @@ def references(params: Params) -> Iterator[Finding]:
                 yield loc[2:], message + whose * (len(methods) > 1)
         before[name], made = list(made), [*made, f"student-{name}"]
     yield from _teachers(params, before)
+    yield from _looks(params)
     yield from _repeats(params)
     yield from _one_of(("final",), params.final, made)
     ways = [way for way in ("labels_per_class", "label_fraction", "labels") if getattr(params.data, way)]
@@ -75,6 +76,16 @@ def _teachers(params: Params, before: dict[str, list[str]]) -> Iterator[Finding]
         yield from _one_of((*here, "teacher"), each.teacher, before[each.round])
         if params.round_teachers(each.round).count(each.teacher) > 1:
             yield (*here, "teacher"), f"{each.teacher} teaches round {each.round} already; name another"
+
+
+def _looks(params: Params) -> Iterator[Finding]:
+    """What teachers are shown, where it is said."""
+    sections: dict[Loc, list[str]] = {("label",): params.label.views}
+    sections |= {("rounds", name, "label"): each.label.views for name, each in params.rounds.items()}
+    sections |= {("teachers", name, "label"): each.label.views for name, each in params.teachers.items()}
+    for here, recipes in sections.items():
+        for text in recipes:
+            yield from _recipe((*here, "views"), text)
 
 
 def _repeats(params: Params) -> Iterator[Finding]:
@@ -124,10 +135,14 @@ def _method(here: Loc, stage: Training, name: str, family: str, named: Loc | Non
         if view not in views:
             yield (*here, "views", view), unknown(view, views)
         else:
-            try:
-                recipe.parse(text)
-            except ParamsError as error:
-                yield (*here, "views", view), str(error)
+            yield from _recipe((*here, "views", view), text)
+
+
+def _recipe(here: Loc, text: str) -> Iterator[Finding]:
+    try:
+        recipe.parse(text)
+    except ParamsError as error:
+        yield here, str(error)
 
 
 def knobs_model(entry: catalogue.Entry) -> Any:

@@ -165,7 +165,7 @@ class Label(Section):
     noise: bool = False
     """Dropout and stochastic depth stay on in the teacher, as in the ablation of arXiv:1911.04252."""
     gain: Annotated[float, Field(ge=-1, le=1)] | None = None
-    """A student teaches only if it beats its own teacher on the validation images by so much; else: no round."""
+    """A student teaches a round only if it beats its own teacher on the validation images by so much."""
 
 
 class Select(Section):

@@ -80,6 +80,34 @@ def test_references(file, old, new, findings):
     assert len(got) >= len(findings) and all(g.startswith(f) for g, f in zip(got, findings, strict=False)), got
 
 
+@pytest.mark.parametrize(
+    "teachers, finding",
+    [
+        ("{beside: {round: '2', teacher: finetune}}", None),
+        ("{beside: {round: '3', teacher: finetune}}", "teachers.beside.round: unknown key; known here: 1, 2"),
+        ("{'1': {round: '2', teacher: finetune}}", "teachers.1: the name '1' is that of a round; choose another"),
+        ("{beside: {round: '1', teacher: student-1}}", "teachers.beside.teacher: 'student-1' is not made by then; choose one of finetune, baseline"),
+        ("{beside: {round: '2', teacher: student-1}}", "teachers.beside.teacher: student-1 teaches round 2 already; name another"),
+        ("{beside: {round: '2', teacher: finetune, label: {views: [plain, flop]}}}", "teachers.beside.label.views: recipe 'flop': column 1: no op 'flop'"),
+    ],
+)  # fmt: skip
+def test_further_teachers(file, teachers, finding):
+    found = said(file, changed("seed: 1", f"seed: 1\nteachers: {teachers}"))
+    assert len(found) == (finding is not None)
+    assert all(f"{finding}" in each for each in found), found
+
+
+@pytest.mark.parametrize("section", ["label: {views: [flop]}", "label: {views: []}"])
+def test_what_a_teacher_is_shown_is_checked_before_anything_is_trained(file, section):
+    (finding,) = said(file, changed("seed: 1", f"seed: 1\n{section}"))
+    assert "label.views: " in finding
+
+
+def test_what_the_teacher_of_a_round_is_shown_is_checked_too(file):
+    (finding,) = said(file, changed("from: one, method: noisy", "label: {views: [flop]}, from: one, method: noisy"))
+    assert "rounds.1.label.views: recipe 'flop'" in finding
+
+
 def test_a_batch_holds_every_image_as_often_as_asked(file):
     assert said(file, changed("steps: 20", "batch: 66\n  repeats: 3")) == []
     assert said(file, changed("steps: 20", "repeats: 3")) == [

@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 
 from pipeline import files
+from pipeline.engine import ranks
 
 
 def hand_on(teacher: str, name: str, reason: str, root: Path) -> None:
     """Publish models/<name>/, with the reason in its model.json, an empty curve, and times that say 0."""
+    if not ranks.first():
+        return
     source = root / "models" / teacher
     with files.publish(root / "models" / name) as folder:
         shutil.copyfile(source / "model.safetensors", folder / "model.safetensors")

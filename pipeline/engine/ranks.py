@@ -21,6 +21,11 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def first() -> bool:
+    """Whether this is the process that writes, also before there is a group."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def group(device: torch.device) -> Iterator[None]:
     """Join the process group that torchrun describes in the environment; alone, do nothing."""

@@ -127,7 +127,7 @@ def write_summary(folder: Path | str, shards: ShardSet, teacher: str, about: dic
         "teacher": teacher,
         "teacher_sha256": first["teacher"],
         "teacher_parameters": about["parameters"],
-        "teacher_validation": about["validation"],
+        "teacher_validation": about.get("validation"),
         "transform": first["transform"],
         "classes": shards.manifest.classes,
         "classes_sha256": shards.manifest.classes_sha256,

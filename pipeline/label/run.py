@@ -34,10 +34,11 @@ def run(name: str, params: Params, root: Path) -> None:
     look = Look.of(model.about, how, params.seed)
     mark = workspace.fingerprint(label=how.model_dump(), look=str(look), shards=shards.manifest.sha256, **about)
     folder, page = root / "labels" / round / teacher, root / "times" / f"label-{name}.json"
-    if how.gain is not None and (reason := no_gain(model.about, how.gain)):
-        with files.publish(folder) as published:
-            skip(published, teacher, reason)
-        files.write_json(page, {"stage": f"label-{name}", "seconds": 0, "skipped": reason})
+    if name == round and how.gain is not None and (reason := no_gain(model.about, how.gain)):
+        if ranks.first():
+            with files.publish(folder) as published:
+                skip(published, teacher, reason)
+            files.write_json(page, {"stage": f"label-{name}", "seconds": 0, "skipped": reason})
         return
     started = time.monotonic()
     with (

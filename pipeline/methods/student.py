@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import ParamsError
 from pipeline.methods.classifier import Classifier
 from pipeline.nets.branch import Branch, ask
 from pipeline.nets.encoder import Encoder
@@ -17,7 +18,10 @@ Targets = Literal["sidecar", "loop"]
 
 
 class Student(Classifier):
-    """`targets` sidecar keeps no teacher; loop keeps it, frozen, and asks for no column."""
+    """`targets` sidecar keeps no teacher; loop keeps it, frozen, and asks for no column.
+
+    Raises ParamsError where a teacher in the loop would be shown images of another size than it learned from.
+    """
 
     teacher: Frozen[Branch]
 
@@ -32,6 +36,12 @@ class Student(Classifier):
     ):
         super().__init__(encoder, classes, ema, head=head)
         if targets == "loop":
+            said, seen = teacher.encoder.spec["size"], encoder.spec["size"]
+            if said != seen:
+                raise ParamsError(
+                    f"targets: loop: the teacher learned from images of {said} pixels, its student is shown {seen}; "
+                    "give both the same `size`, or say targets: sidecar"
+                )
             self.columns, self.teacher = (), Frozen(teacher)
 
     def told(self, x: Tensor, u: Tensor, teacher: Tensor | None) -> Tensor:

@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from pipeline import catalogue
+from pipeline.errors import ParamsError
+from pipeline.nets.branch import Branch
+from pipeline.nets.heads import Head
 from pipeline.nets.memory import Frozen
 from tests.contract import small_task as task
 from tests.methods.taught import K, batch, contrary, hard, plain, without_sidecars
@@ -18,6 +21,16 @@ def soft(student, teacher, temperature):
     """T^2 sum_k q_k ln(q_k / p_k) of each row, in float64."""
     q, p = (softmax(z.double().numpy() / temperature) for z in (teacher, student))
     return temperature**2 * (q * (np.log(q) - np.log(p))).sum(1)
+
+
+def test_a_teacher_in_the_loop_is_shown_images_of_the_size_that_it_learned_from():
+    """In the sidecars its size does not matter."""
+    teacher, encoder = Branch(task.encoder(), Head([task.encoder().dim, K])), task.encoder()
+    encoder.spec = encoder.spec | {"size": 12}
+    made = ENTRY.load()(encoder, classes=K, teacher=teacher)
+    assert not hasattr(made, "teacher")
+    with pytest.raises(ParamsError, match=r"teacher learned from images of 8 pixels, its student is shown 12"):
+        ENTRY.load()(encoder, classes=K, teacher=teacher, targets="loop")
 
 
 @pytest.mark.parametrize("n", (2, 3, 17))

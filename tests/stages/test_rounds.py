@@ -176,18 +176,23 @@ def test_teachers_of_a_round_are_heard_together_by_a_student_of_another_size_and
 @pytest.mark.slow
 def test_where_a_student_gained_nothing_the_later_rounds_are_skipped_and_say_why(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    third = '  "3": {teacher: student-2, method: self_training}\nlabel: {gain: 1.0}\n'
+    third = '  "3": {teacher: student-2, method: self_training}\n  "4": {teacher: finetune}\nlabel: {gain: 1.0}\n'
+    third += 'teachers: {beside: {round: "4", teacher: student-1}}\n'
     common = trained(PARAMS.replace("runtime:", f"{third}runtime:"), "1", "2", "3")
     said = capsys.readouterr().err
     assert "round 2 is skipped: student-1 has" in said and "round 3 is skipped: student-1 has" in said
     weights = {Path(f"data/models/student-{n}/model.safetensors").read_bytes() for n in (1, 2, 3)}
     assert len(weights) == 1, "the teacher goes on"
     tools.verify()
+    for name in ("4", "beside"):  # the rule is for a round's own teacher, which is no student here
+        label.label(name, *common)
+    distill.distill("4", *common)
+    assert Path("data/models/student-4/model.safetensors").read_bytes() not in weights
     finetune.finetune(True, *common)
-    for name in ("baseline", "finetune", "student-1", "student-2", "student-3"):
+    for name in ("baseline", "finetune", *(f"student-{n}" for n in range(1, 5))):
         evaluate.evaluate(name, *common)
     audit.audit(*common)
-    assert [path.name for path in Path("data/audits").iterdir()] == ["1"]
+    assert sorted(path.name for path in Path("data/audits").iterdir()) == ["1", "4"]
     report.report(*common, False)
     page = Path("data/report.html").read_text()
     assert page.count("round skipped, its teacher goes on: student-1 has") == 2
