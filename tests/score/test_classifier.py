@@ -141,7 +141,7 @@ def test_probe():
 
 @pytest.mark.slow
 def test_memory_grows_by_a_few_numbers_for_each_image_and_not_by_its_logits():
-    """6 blocks and 18 of 1,000 classes, each in a process of its own: the further logits alone would be 188 MiB."""
+    """48 more blocks of 1,000 classes would be 750 MiB of logits; the peaks of one run and the next differ by 110."""
 
     def peak(blocks):
         script = Path(__file__).parents[2] / "benchmarks" / "metrics.py"
@@ -149,4 +149,4 @@ def test_memory_grows_by_a_few_numbers_for_each_image_and_not_by_its_logits():
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return 1024 * float(re.search(r"([0-9.]+) GiB at most", said)[1])
 
-    assert peak(18) - peak(6) < 60
+    assert peak(54) - peak(6) < 300
