@@ -6,8 +6,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# One thread a process: the networks of the tests are too small to share. In the order of the folders, so that graph is not last.
-TESTS := OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One thread a process: the networks of the tests are too small to share. Three processes, for two cores: they often wait
+# for DVC. In the order of the folders, so that graph is not last.
+TESTS := OMP_NUM_THREADS=1 pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick faults check docs
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import ParamsError
 from pipeline.losses import gather, unit
 
 N = TypeVar("N", bound=nn.Module)
@@ -104,7 +105,7 @@ class Queue(nn.Module):
     """The last `size` keys (size, dim), rows of length 1; random directions at first (MoCo, arXiv:1911.05722).
 
     Read `keys` before the yield and `push` after it: a queue that already holds the batch has each query's own positive
-    among its negatives.
+    among its negatives. Raises ParamsError where there is room for none.
     """
 
     keys: Tensor
@@ -112,6 +113,8 @@ class Queue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
+        if size < 1:
+            raise ParamsError(f"a queue of {size} keys holds none; give it room for a batch or more")
         self.register_buffer("keys", unit(torch.randn(size, dim)))
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))
 

@@ -103,25 +103,21 @@ def test_experiments(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(re.findall(r"Running stage '([^']+)'", said)) - ALWAYS >= {"distill@2", "report"}
     project.call("git", "checkout", "-q", ".")
     project.call("dvc", "checkout", "-q")
-    changes = {
-        steps: {"distill": {"steps": steps, "views": {"x": f"affine(10, .1)|cutout(.{steps})"}}} for steps in (4, 5)
-    }
-    rows = {str(n): {"rounds": {"2": change}} for n, change in changes.items()}
-    grid = Grid(project.folder / "length.yaml", "params.yaml", rows, "student-2")
+    row = {"rounds": {"2": {"distill": {"steps": 4, "views": {"x": "affine(10, .1)|cutout(.4)"}}}}}
+    grid = Grid(project.folder / "length.yaml", "params.yaml", {"4": row}, "student-2")
     monkeypatch.chdir(project.folder)
-    for row in grid.rows:
-        project.call(*grid.command(row, []))
+    project.call(*grid.command("4", []))
     project.call("dvc", "queue", "start", "-j", "1")
     for _ in range(60):
         status = project.call("dvc", "queue", "status")
         if "Queued" not in status and "Running" not in status:
             break
         project.call("sleep", "5")
-    assert status.count("Success") == 2, status
+    assert status.count("Success") == 1, status
     table = project.call("dvc", "exp", "show", "--csv", "--only-changed").splitlines()
     shown = [dict(zip(table[0].split(","), row.split(","), strict=False)) for row in table[1:]]
-    assert {"4", "5", "6"} <= {row["rounds.2.distill.steps"] for row in shown} and "top1" in table[0]
-    assert {"length-4", "length-5"} <= {row["Experiment"] for row in shown}
+    assert {"4", "6"} <= {row["rounds.2.distill.steps"] for row in shown} and "top1" in table[0]
+    assert {"length-4", "one"} <= {row["Experiment"] for row in shown}
 
 
 def test_without_git(project: Project, tmp_path: Path) -> None:
@@ -156,7 +152,7 @@ def test_runs_build_on_one_another_and_on_other_images(project: Project) -> None
     project.set(pretrain__own__steps=3)
     assert project.repro() == links[1] | links[2] | {"report"}
     (web / "1" / "1.png").unlink()
-    assert project.repro() >= {"prepare-more@web", "pretrain@web", "pretrain@own", "pretrain@small"}
+    assert project.repro("pretrain") == {"prepare-more@web", "pretrain@web", "pretrain@own", "pretrain@small"}
     path.write_text(before)
     project.repro()
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.errors import ParamsError
 from pipeline.losses import unit
 from pipeline.nets.branch import Branch
 from pipeline.nets.heads import Head
@@ -149,6 +150,11 @@ def test_queue_holds_the_last_keys_in_their_order_whatever_the_batch():
     oldest = queue.keys[queue.next]
     assert torch.equal(oldest, pushed[-5]), "the next to go"
     assert queue.state_dict().keys() == {"keys", "next"}
+
+
+def test_a_queue_of_no_keys_is_refused():
+    with pytest.raises(ParamsError, match="a queue of 0 keys"):
+        Queue(0, 4)
 
 
 def test_bank_moves_the_rows_of_the_batch_and_no_other():
