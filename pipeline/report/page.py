@@ -37,6 +37,7 @@ def build(root: Path, params: Params) -> None:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
     page.filters |= {
