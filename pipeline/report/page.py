@@ -19,6 +19,7 @@ from pipeline.report import (
     layers,
     neighbours,
     numbers,
+    risk,
     rounds,
     scores,
 )
@@ -88,6 +89,7 @@ def _context(run: Run, root: Path) -> dict[str, Any]:
             {"model": model, "figure": calibration.diagram(model.reliability, model.title, curves.colour(run, name))}
             for name, model in run.models.items()
         ],
+        "risk": risk.curves(run),
         "matrix": classes.matrix(final, run.classes),
         "left_out": classes.left_out(final),
         "confusions": classes.confusions(final),

@@ -13,7 +13,19 @@ from pipeline.report import read
 from pipeline.score.accuracy import wilson
 from pipeline.score.paired import discordant, half
 
-METRICS = ("n", "top1", "top5", "mean_class_accuracy", "nll", "brier", "ece")
+METRICS = (
+    *(
+        "n",
+        "top1",
+        "top5",
+        "mean_class_accuracy",
+        "mean_class_accuracy_low",
+        "mean_class_accuracy_high",
+        "nll",
+        "brier",
+    ),
+    *("ece", "adaptive_ece", "temperature", "nll_tempered", "ece_tempered", "aurc"),
+)
 PROBES = ("knn", "linear")
 LAYERS = ("depth", "channels", "side", "features", "labels", "linear", "low", "high", "knn")
 AUDIT = (
@@ -36,6 +48,7 @@ class Model:
     per_class: list[read.Row]
     pairs: list[tuple[str, str]]
     reliability: list[read.Row]
+    risk: list[read.Row]
     parameters: int | None
     seconds: float | None
     speed: float | None
@@ -153,6 +166,7 @@ def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: s
         per_class=read.table(scores / "per_class.csv", ("n", "accuracy")),
         pairs=pairs,
         reliability=read.table(scores / "reliability.csv"),
+        risk=read.table(scores / "risk.csv"),
         parameters=page.get("parameters"),
         seconds=times.get(name, {}).get("seconds"),
         speed=times.get(f"evaluate-{name}", {}).get("images_per_second"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from html.parser import HTMLParser
 
 MODELS = ("baseline", "finetune", "student-1", "student-2")
@@ -25,8 +26,9 @@ class Page(HTMLParser):
             self.images.append(about)
         if tag == "tr":
             self.row = about.get("data-model") or about.get("data-probe")
-            if "data-layers" in about:
-                self.row = f"layers of {about['data-layers']}"
+            for table in ("layers", "calibration", "since"):
+                if f"data-{table}" in about:
+                    self.row = f"{table} of {about[f'data-{table}']}"
             self.rows.setdefault(self.row, [])
         if tag in ("td", "th"):
             self.rows[self.row].append("")
@@ -38,6 +40,12 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.cell:
             self.rows[self.row][-1] += data
+
+
+def lines(figure):
+    """{colour: [(x, y), ...]} as drawn."""
+    found = re.findall(r'<polyline points="(.*?)" class="line" style="stroke:var\(--(.*?)\)"', figure)
+    return {colour: [tuple(map(float, pair.split(","))) for pair in points.split()] for points, colour in found}
 
 
 def metrics(root, name):

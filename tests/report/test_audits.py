@@ -9,6 +9,7 @@ import pytest
 from pipeline import report
 from pipeline.report import audits
 from pipeline.report.balance import balance
+from tests.report.parsed import lines
 
 HEADS = ("Calibration of the teacher", "After temperature scaling", "Images of no class", "Threshold of each class")
 
@@ -22,12 +23,6 @@ def rounds(root):
     text = (root / "report.html").read_text()
     section = re.search(r'<section id="labels">.*?</section>', text, re.DOTALL)[0]
     return [html.unescape(part) for part in section.split('<h3 id="round-')[1:]]
-
-
-def lines(figure):
-    """{colour: [(x, y), ...]} as drawn."""
-    found = re.findall(r'<polyline points="(.*?)" class="line" style="stroke:var\(--(.*?)\)"', figure)
-    return {colour: [tuple(map(float, pair.split(","))) for pair in points.split()] for points, colour in found}
 
 
 def rewrite(root, name, **changes):

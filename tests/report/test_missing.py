@@ -14,6 +14,7 @@ REQUIRED = (
     "scores/finetune/per_class.csv",
     "scores/baseline/confusion.csv",
     "scores/baseline/reliability.csv",
+    "scores/student-2/risk.csv",
     "scores/scratch/metrics.json",
     "curves/simclr.csv",
     "audits/2/audit.json",

@@ -4,11 +4,13 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 
-from pipeline import report
+from pipeline import files, report
 from pipeline.score.accuracy import wilson
-from tests.report.parsed import MODELS, Page, metrics, right
+from tests.report.fake_run import write_csv
+from tests.report.parsed import MODELS, Page, lines, metrics, right
 
 
 def test_every_number_of_the_score_table_is_that_of_the_files(make):
@@ -26,7 +28,8 @@ def test_every_number_of_the_score_table_is_that_of_the_files(make):
             gained = found["top1"] - metrics(root, teacher)["top1"]
             assert cells[4].split("±")[0].strip().replace("\u2212", "-") == f"{100 * gained:+.1f}"
         assert cells[5] == f"{100 * found['top5']:.1f}"
-        assert cells[6] == f"{100 * found['mean_class_accuracy']:.1f}"
+        mean = [100 * found[f"mean_class_accuracy{end}"] for end in ("", "_low", "_high")]
+        assert cells[6] == "{:.1f}{:.1f} to {:.1f}".format(*mean)
         assert cells[7:9] == [f"{found['nll']:.3f}", f"{found['brier']:.3f}"]
         assert cells[9] == f"{100 * found['ece']:.1f}"
         speed = json.loads((root / "times" / f"evaluate-{name}.json").read_text())["images_per_second"]
@@ -49,10 +52,53 @@ def test_probes_are_compared_with_random_features(make):
     report.build(root, params)
     rows = Page(root / "report.html").rows
     scratch, run = metrics(root, "scratch"), metrics(root, "simclr")
-    assert rows["scratch"][1] == f"{100 * scratch['knn']:.1f}"
-    assert rows["simclr"][1] == f"{100 * run['knn']:.1f}"
-    assert rows["simclr"][3].strip() == f"{100 * (run['knn'] - scratch['knn']):+.1f}"
-    assert rows["simclr"][6].strip() == f"{100 * (run['linear'] - scratch['linear']):+.1f}"
+    for name, found in (("scratch", scratch), ("simclr", run)):
+        for cell, probe in ((1, "knn"), (3, "linear")):
+            low, high = wilson(found[probe], found["n"])
+            assert rows[name][cell] == f"{100 * found[probe]:.1f}{100 * low:.1f} to {100 * high:.1f}"
+    assert rows["simclr"][2].strip() == f"{100 * (run['knn'] - scratch['knn']):+.1f}"
+    assert rows["simclr"][4].strip() == f"{100 * (run['linear'] - scratch['linear']):+.1f}"
+    assert rows["simclr"][5:9] == ["51.0", "0.301", "0.252", "41.0"]
+
+
+def test_probes_of_an_older_kind_lack_numbers_but_no_row(make):
+    root, params = make()
+    found = {key: value for key, value in metrics(root, "simclr").items() if key in ("n", "knn", "linear")}
+    files.write_json(root / "scores" / "simclr" / "metrics.json", found | {"nmi": None})
+    report.build(root, params)
+    assert Page(root / "report.html").rows["simclr"][5:] == ["\u2013"] * 6
+
+
+def test_calibration_beyond_its_diagrams_is_that_of_the_files(make):
+    root, params = make()
+    found = metrics(root, "baseline") | {"temperature": None, "ece_tempered": None, "nll_tempered": None}
+    files.write_json(root / "scores" / "baseline" / "metrics.json", found)
+    report.build(root, params)
+    rows = Page(root / "report.html").rows
+    for name in MODELS[1:]:
+        found = metrics(root, name)
+        shown = [f"{100 * found['aurc']:.2f}", f"{100 * found['adaptive_ece']:.1f}", f"{found['temperature']:.2f}"]
+        shown += [f"{100 * found['ece_tempered']:.1f}", f"{found['nll_tempered']:.3f}"]
+        assert rows[f"calibration of {name}"][1:] == shown
+    assert rows["calibration of baseline"][3:] == ["\u2013"] * 3, "no validation images, no temperature"
+
+
+def test_errors_against_coverage_are_the_rows_of_the_files(make):
+    """x from 44 to 422, y from 192 to 10: 0 to 1.05 times the largest error."""
+    root, params = make()
+    write_csv(root / "scores" / "finetune" / "risk.csv", [])
+    report.build(root, params)
+    found = {}
+    for name in MODELS:
+        with open(root / "scores" / name / "risk.csv") as file:
+            found[name] = [(float(row["coverage"]), float(row["risk"])) for row in csv.DictReader(file)]
+    most = max(risk for points in found.values() for _, risk in points)
+    text = (root / "report.html").read_text()
+    drawn = lines(re.search(r'aria-label="Errors against coverage.*?</svg>', text, re.DOTALL)[0])
+    assert list(drawn) == ["baseline", "student-1", "student-2"], "a table without rows has no line"
+    for name, points in drawn.items():
+        expected = [(44 + 378 * x, 192 - 182 * y / (1.05 * most)) for x, y in found[name]]
+        assert np.array(points) == pytest.approx(np.array(expected), abs=0.06)
 
 
 def test_the_layers_are_those_of_the_files_and_the_best_is_bold(make):
