@@ -22,6 +22,7 @@ from pipeline.params import Params
 from pipeline.score import retrieval
 from pipeline.score.calibration import fit_temperature
 from pipeline.score.classifier import score_classifier
+from pipeline.score.embedding import drawn, embedding
 from pipeline.score.features import embed, passes
 from pipeline.score.layers import Trunk, readable, score_layers
 from pipeline.score.probe import score_probe
@@ -55,6 +56,7 @@ def run(name: str, params: Params, root: Path) -> None:
     images = pixels(test)
     seconds = time.monotonic() - started
     labels, classes, tables, picture = torch.from_numpy(test.labels), test.manifest.classes, dict[str, list](), b""
+    mapped = drawn(len(test), params.seed)
     if classifies:
         kept = ShardSet.open(root / "shards" / "val")
         model.fits(kept.manifest)
@@ -62,6 +64,7 @@ def run(name: str, params: Params, root: Path) -> None:
         blocks = _Timed(block.cpu() for block in passes(network, images, transform, params.label.batch, device))
         metrics, tables = score_classifier(blocks, labels, classes, temperature, params.seed)
         seconds += blocks.seconds
+        features = see(branch.encoder, _Part(images, mapped))
     else:
         started = time.monotonic()
         seen = see(network, images)
@@ -70,6 +73,7 @@ def run(name: str, params: Params, root: Path) -> None:
         truth, shown = torch.from_numpy(known.labels), pixels(known)
         metrics = score_probe(see(network, shown), truth, seen, labels, len(classes), seed=params.seed)
         metrics |= retrieval.score_retrieval(seen, labels)
+        features = seen[mapped]
         tables["layers"] = []
         with contextlib.suppress(ParamsError):  # a network of timm that does not show its maps has no such rows
             trunk = Trunk(branch.encoder)
@@ -78,6 +82,7 @@ def run(name: str, params: Params, root: Path) -> None:
             layers = see(trunk, some), truth[rows], see(trunk, images), labels
             tables["layers"] = score_layers(trunk, *layers, len(classes), params.seed)
         tables["neighbours"], picture = _neighbours(test, seen, params.seed)
+    tables["embedding"] = embedding(features, labels[mapped], classes, params.seed)
     with files.publish(root / "scores" / name) as folder:
         files.write_json(folder / "metrics.json", {"parameters": parameters(network), **metrics})
         for table, entries in tables.items():

@@ -82,6 +82,8 @@ def test_neighbours_are_test_images_by_the_frozen_features_and_framed_where_the_
     metrics, tables, picture = evaluate(root)
     assert {"n", "knn", "linear", "map", "precision_at_8", "effective_rank"} <= metrics.keys()
     assert [row["depth"] for row in tables["layers"]] == list("0123")
+    of_test = [ABOUT["classes"][label] for label in ShardSet.open(root / "shards" / "test").labels]
+    assert [row["class"] for row in tables["embedding"]] == of_test
     assert picture.size == (12 + 9 * 58 - 2, 3 * 58 - 2) and len(tables["neighbours"]) == 3 * 8
     test = ShardSet.open(root / "shards" / "test")
     of = dict(zip(test.keys, test.labels.tolist(), strict=True))
@@ -134,6 +136,7 @@ def test_the_temperature_of_a_classifier_is_fitted_on_the_validation_images(root
     assert metrics["temperature"] == pytest.approx(fitted["val"], rel=1e-4)
     assert metrics["nll"] == pytest.approx(nll(said["test"], right["test"]), rel=1e-5)
     assert metrics["nll_tempered"] == pytest.approx(nll(said["test"] / fitted["val"], right["test"]), rel=1e-4)
+    assert len(list(csv.DictReader((root / "scores" / "two" / "embedding.csv").open()))) == 45
     rows = list(csv.DictReader((root / "scores" / "two" / "risk.csv").open()))
     assert list(rows[0]) == ["coverage", "n", "confidence", "risk"] and rows[-1]["n"] == "45"
     time = json.loads((root / "times" / "evaluate-two.json").read_text())
