@@ -65,7 +65,7 @@ def small(name: str, points: Points, shade: str) -> Markup:
     elif lo == hi:
         lo, hi = lo - 0.5, hi + 0.5
     word = WORDS.get(name, name.replace("_", " "))
-    plot = Plot(260, 170, (0, points[-1][0] or 1), (lo, hi))
+    plot = Plot(260, 170, (0, points[-1][0] or 1), (lo, hi), left=52)
     plot.axes("Step", word, ticks(*plot.x, 4), ticks(lo, hi, 4))
     plot.line(thin(points), shade, dots=len(points) < 25)
     return plot.draw(f"{word} against step: from {decimal(values[0])} to {decimal(values[-1])}")

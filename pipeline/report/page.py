@@ -17,19 +17,25 @@ from pipeline.report import (
     curves,
     graph,
     layers,
+    maps,
     neighbours,
     numbers,
     risk,
     rounds,
     scores,
+    since,
 )
 from pipeline.report.run import Run, load
+from pipeline.report.since import Past
 
 PACKAGES = ("ssl-pipe", "torch", "torchvision", "timm", "numpy", "scikit-learn", "webdataset", "dvc")
 
 
-def build(root: Path, params: Params) -> None:
-    """Write root/report.html from the files of a run. Raises BadData naming a file that is missing or malformed."""
+def build(root: Path, params: Params, past: Past | None = None) -> None:
+    """Write root/report.html from the files of a run, and tell what has changed since `past`.
+
+    Raises BadData naming a file that is missing or malformed.
+    """
     import jinja2
 
     run = load(root, params)
@@ -53,7 +59,7 @@ def build(root: Path, params: Params) -> None:
             numbers.duration,
         )
     }
-    text = page.get_template("page.html.j2").render(_context(run, root))
+    text = page.get_template("page.html.j2").render(_context(run, root) | {"since": since.changes(run, past)})
     files.write_bytes(root / "report.html", text.encode())
 
 
@@ -75,6 +81,7 @@ def _context(run: Run, root: Path) -> dict[str, Any]:
         "probes": scores.probes(run),
         "layers": layers.by_depth(run),
         "sheets": neighbours.sheets(run, root),
+        "maps": maps.maps(run),
         "graph": graph.draw(run),
         "total": sum(page["seconds"] for page in run.times.values()) or None,
         "together": [

@@ -28,6 +28,7 @@ METRICS = (
 )
 PROBES = ("knn", "linear")
 LAYERS = ("depth", "channels", "side", "features", "labels", "linear", "low", "high", "knn")
+Pairs = list[tuple[str, str]]  # actual and predicted class of each test image, in the order of the shards
 AUDIT = (
     *("n", "teachers", "classes", "truth", "top1", "ece", "nll", "thresholds", "coverage", "precision"),
     *("per_class", "class_curves", "reliability", "temperature", "selected", "churn", "out_of_class", "pictures"),
@@ -46,7 +47,7 @@ class Model:
     method: str
     metrics: dict[str, Any]
     per_class: list[read.Row]
-    pairs: list[tuple[str, str]]
+    pairs: Pairs
     reliability: list[read.Row]
     risk: list[read.Row]
     parameters: int | None
@@ -68,8 +69,9 @@ class Model:
 class Run:
     """`models`: baseline, finetune, then the students in order. `probes`: name -> metrics, `scratch` first.
 
-    `layers`, `neighbours`: the rows of layers.csv and neighbours.csv of the encoders that have any. `robustness`:
-    metrics, and the rows of corruptions.csv and attacks.csv, of the classifiers that have any.
+    `layers`, `neighbours`: the rows of layers.csv and neighbours.csv of the encoders that have any; `embeddings`: those
+    of embedding.csv of all. `robustness`: metrics, and the rows of corruptions.csv and attacks.csv, of the classifiers
+    that have any.
     """
 
     params: Params
@@ -82,6 +84,7 @@ class Run:
     probes: dict[str, dict[str, Any]]
     layers: dict[str, list[read.Row]]
     neighbours: dict[str, list[read.Row]]
+    embeddings: dict[str, list[read.Row]]
     curves: dict[str, dict[str, list[tuple[float, float]]]]
     audits: dict[str, dict[str, Any]]
     robustness: dict[str, dict[str, Any]]
@@ -123,6 +126,7 @@ def load(root: Path, params: Params) -> Run:
         probes={name: read.page(root / "scores" / name / "metrics.json", "n", *PROBES) for name in probed},
         layers=_tables(root, probed, "layers", LAYERS),
         neighbours=_tables(root, names, "neighbours", ("rank", "cosine")),
+        embeddings=_tables(root, [*probed, *models], "embedding", ("x", "y")),
         curves={name: read.curve(root / "curves" / f"{name}.csv") for name in trained},
         audits={
             name: read.page(root / "audits" / name / "audit.json", *AUDIT)
@@ -179,8 +183,12 @@ def gain(model: Model, other: Model) -> tuple[float, float | None]:
 
     None where the two were not scored on the same images in the same order.
     """
-    difference = model.metrics["top1"] - other.metrics["top1"]
-    if [actual for actual, _ in model.pairs] != [actual for actual, _ in other.pairs] or not model.pairs:
-        return difference, None
-    mine, theirs = ([actual == predicted for actual, predicted in each.pairs] for each in (model, other))
-    return difference, half(*discordant(mine, theirs), len(mine))
+    return model.metrics["top1"] - other.metrics["top1"], uncertainty(model.pairs, other.pairs)
+
+
+def uncertainty(mine: Pairs, theirs: Pairs) -> float | None:
+    """Half the 95 % interval of a difference of two top-1; None where they are not of the same test images."""
+    if [actual for actual, _ in mine] != [actual for actual, _ in theirs] or not mine:
+        return None
+    rights = ([actual == predicted for actual, predicted in each] for each in (mine, theirs))
+    return half(*discordant(*rights), len(mine))

@@ -109,4 +109,5 @@ class Plot:
         return self
 
     def draw(self, label: str) -> Markup:
-        return drawing(self.width, self.height, label, self.parts)
+        """On a narrow screen the letters of a wide plot are larger, as it is smaller."""
+        return drawing(self.width, self.height, label, self.parts, "chart wide" if self.width > 400 else "chart")

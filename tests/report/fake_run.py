@@ -91,6 +91,13 @@ def frozen(folder, images, labels, classes, i):
     )
 
 
+def scattered(labels, classes, seed):
+    """A map without a meaning, wider than high."""
+    chance = np.random.default_rng(seed)
+    places = np.stack([np.linspace(0, 1, len(labels)), 0.6 * chance.random(len(labels))], 1).round(3).tolist()
+    return [{"x": x, "y": y, "class": classes[c]} for (x, y), c in zip(places, labels.tolist(), strict=True)]
+
+
 def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
     """Fill `root`. images uint8 (N, C, H, W), labels (N,) int64: the last `n_test` are for testing."""
     params = Params.model_validate(params)
@@ -112,7 +119,7 @@ def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
             logits_of(test, len(classes), 2.4 + 0.7 * i, i), test, classes, 1.2 + 0.1 * i
         )
         files.write_json(root / "scores" / name / "metrics.json", metrics)
-        for table, rows in tables.items():
+        for table, rows in (tables | {"embedding": scattered(test, classes, i)}).items():
             write_csv(root / "scores" / name / f"{table}.csv", rows)
         kept = about | {"parameters": 77_850 + 1000 * i, "labels": 4 * len(classes)}
         files.write_json(root / "models" / name / "model.json", kept)
@@ -128,6 +135,7 @@ def write(root, images, labels, classes, params=PARAMS, known=True, n_test=300):
         probe |= {"nmi": 0.301, "ari": 0.152 + 0.1 * i, "purity": 0.41}
         files.write_json(root / "scores" / name / "metrics.json", probe)
         frozen(root / "scores" / name, images[len(names) :], test, classes, i)
+        write_csv(root / "scores" / name / "embedding.csv", scattered(test, classes, i))
     for i, name in enumerate(params.pretrain):
         write_csv(root / "curves" / f"{name}.csv", curve(1500, 0.9, 0, 10 + i))
         files.write_json(root / "times" / f"{name}.json", {"stage": name, "seconds": 71.0, "machine": MACHINE})

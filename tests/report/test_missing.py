@@ -52,7 +52,13 @@ def test_a_cell_that_is_no_number_is_named_with_its_line(make):
 
 
 @pytest.mark.parametrize(
-    "missing, section", [("layers.csv", "layers"), ("neighbours.csv", "neighbours"), ("neighbours.png", "neighbours")]
+    "missing, section",
+    [
+        ("layers.csv", "layers"),
+        ("neighbours.csv", "neighbours"),
+        ("neighbours.png", "neighbours"),
+        ("embedding.csv", "maps"),
+    ],
 )
 def test_what_an_encoder_does_not_show_is_optional(make, missing, section):
     root, params = make()
@@ -61,7 +67,7 @@ def test_what_an_encoder_does_not_show_is_optional(make, missing, section):
     report.build(root, params)
     page = Page(root / "report.html")
     assert section not in page.ids and f"#{section}" not in page.loads
-    assert {"features", "layers", "neighbours"} - {section} <= page.ids
+    assert {"features", "layers", "neighbours", "maps"} - {section} <= page.ids
 
 
 def test_a_table_of_layers_may_be_empty(make):
@@ -78,6 +84,14 @@ def test_a_table_of_neighbours_without_its_columns_is_named(make):
     path = root / "scores" / "simclr" / "neighbours.csv"
     path.write_text(path.read_text().replace("neighbour_class", "other"))
     with pytest.raises(BadData, match=r"simclr/neighbours.csv: has no column 'neighbour_class'"):
+        report.build(root, params)
+
+
+def test_a_map_without_classes_is_named(make):
+    root, params = make()
+    path = root / "scores" / "student-2" / "embedding.csv"
+    path.write_text(path.read_text().replace("class", "other"))
+    with pytest.raises(BadData, match=r"student-2/embedding.csv: has no column 'class'"):
         report.build(root, params)
 
 

@@ -42,6 +42,9 @@ def large(tmp_path_factory):
             for n in range(200)
         ]
         write_csv(path, rows)
+    dots = [{"x": x, "y": y, "class": names[n % CLASSES]} for n, (x, y) in enumerate(noise.random((2000, 2)).round(3))]
+    for path in (root / "scores").glob("*/embedding.csv"):
+        write_csv(path, dots)
     pairs = [{"actual": a, "predicted": b} for i, a in enumerate(names) for b in names for _ in range(i % 2 + 1)]
     write_csv(root / "scores" / params.final / "confusion.csv", pairs)
     report.build(root, params)

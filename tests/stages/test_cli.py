@@ -30,7 +30,7 @@ FROZEN = {
     "distill": ["ROUND", *COMMON],
     "evaluate": ["NAME", *COMMON],
     "robustness": ["NAME", *COMMON],
-    "report": ["--markdown", *COMMON],
+    "report": ["--markdown", "--open", *COMMON],
     "methods": ["--json"],
     "params": COMMON,
     "verify": ["FOLDER"],
