@@ -16,27 +16,31 @@ from pipeline.report.svg import drawing, number, tag
 SIDE, ROOM = 320, 6  # of the square that a map fits in, and around it for the dots
 COLOURS = 10  # of the style sheet: class-1, ..., class-10
 FEW = 500  # images up to which dots are large
+TOGETHER = 12_000  # dots of all maps, so that the page keeps its size: six of 2,000
 
 
 def maps(run: Run) -> dict[str, Any] | None:
     """The figures, random weights first and the final classifier last; a legend of up to ten classes. None without any.
 
-    `shown` of `of` test images are drawn. Raises BadData where a table names no class.
+    `shown` of `of` test images are drawn; of many maps every second image, or fewer. Raises BadData where a table names
+    no class.
     """
     titles = {name: about(run, name) if name == "scratch" else name for name in run.probes}
     titles |= {run.final.name: run.final.title}
-    figures = [
-        {"title": title, "figure": _scatter(run, name, title)}
-        for name, title in titles.items()
-        if name in run.embeddings
-    ]
-    if not figures:
+    names = [name for name in titles if name in run.embeddings]
+    if not names:
         return None
+    longest = max(len(run.embeddings[name]) for name in names)
+    step = -(-longest * len(names) // TOGETHER)
+    figures = [
+        {"title": titles[name], "figure": _scatter(run, name, run.embeddings[name][::step], titles[name])}
+        for name in names
+    ]
     few = len(run.classes) <= COLOURS
     return {
         "figures": figures,
         "legend": [{"title": name, "colour": _colour(place)} for place, name in enumerate(run.classes) if few],
-        "shown": max(len(rows) for rows in run.embeddings.values()),
+        "shown": -(-longest // step),
         "of": run.final.metrics["n"],
     }
 
@@ -45,9 +49,8 @@ def _colour(place: int) -> str:
     return f"class-{place % COLOURS + 1}"
 
 
-def _scatter(run: Run, name: str, title: str) -> Markup:
-    """A path for each class, of strokes without length: their round ends are the dots, in nine bytes each."""
-    rows = run.embeddings[name]
+def _scatter(run: Run, name: str, rows: list[Row], title: str) -> Markup:
+    """A path for each class, of strokes without length: their round ends are the dots, in some fourteen bytes each."""
     dots: dict[str, list[Row]] = defaultdict(list)
     try:
         for row in rows:

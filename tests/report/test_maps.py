@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import report
+from pipeline.report import maps as drawer
 from pipeline.report import page as pages
 from tests.report.fake_run import write_csv
 
@@ -61,6 +62,15 @@ def test_of_many_images_it_says_how_many_are_drawn_and_the_dots_are_small(make):
     assert "2,000 of 10,000 images, drawn by lot" in section
     assert 'class="dots small"' in found["Student 2"][0] and 'class="dots small"' not in found["simclr"][0]
     assert len(found["Student 2"][0]) < 30_000
+
+
+def test_of_many_maps_each_has_fewer_dots(make, monkeypatch):
+    root, params = make()
+    monkeypatch.setattr(drawer, "TOGETHER", 899)
+    report.build(root, params)
+    found, section = maps(root)
+    assert [len(dots) for _, dots in found.values()] == [150, 150, 150]
+    assert "150 of 300 images, drawn by lot" in section
 
 
 def test_the_ten_colours_can_be_told_apart_by_day_and_by_night():
