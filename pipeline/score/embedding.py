@@ -14,6 +14,7 @@ from pipeline.seed import generator, number
 
 MOST, DIMENSIONS, PERPLEXITY = 2000, 50, 30.0  # images drawn; dimensions left of the features; neighbours that count
 FEWEST = 5  # images that can be called a map
+STEPS = 500  # of digits, 1,000 make the trustworthiness .9949 instead of .9946
 
 
 def drawn(n: int, seed: int) -> Tensor:
@@ -39,7 +40,8 @@ def embedding(features: Tensor, labels: Tensor, classes: Sequence[str], seed: in
     perplexity, state = min(PERPLEXITY, (len(points) - 1) / 3), number(seed, "t-SNE") % 2**32
     with threadpool_limits(1):
         points = PCA(min(DIMENSIONS, *points.shape), svd_solver="full").fit_transform(points)
-        places = TSNE(perplexity=perplexity, init="pca", random_state=state).fit_transform(points).astype(float)
+        tsne = TSNE(perplexity=perplexity, init="pca", max_iter=STEPS, random_state=state)
+        places = tsne.fit_transform(points).astype(float)
     places = (places - places.min(0)) / np.ptp(places, axis=0).max()
     return [
         {"x": round(x, 3), "y": round(y, 3), "class": classes[label]}
