@@ -23,6 +23,7 @@ import hashlib
 import json
 import multiprocessing
 import re
+import signal
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -248,7 +249,8 @@ def main() -> None:
     measured = Measured(ROOT / "benchmarks" / "measured" / f"{name}.json")
     one = partial(measure, file=file, sets=asked.sets, measured=measured, threads=threads)
     alone = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.jobs, alone, initializer=follow_parent) as workers:
+    # SIGKILL: after SIGTERM a run would save, and its worker wait for ever for a parent that asks for more
+    with ProcessPoolExecutor(asked.jobs, alone, initializer=follow_parent, initargs=(signal.SIGKILL,)) as workers:
         list(workers.map(one, range(asked.seeds)))
     with tempfile.TemporaryDirectory() as folder:
         every = cases(file, asked.sets, Path(folder))

@@ -42,12 +42,12 @@ def end_with_parent() -> None:
         follow_parent()
 
 
-def follow_parent() -> None:
-    """The same wherever this process runs: for one that is of no use alone."""
+def follow_parent(number: int = signal.SIGTERM) -> None:
+    """The same wherever this process runs, with any signal: for one that is of no use alone."""
     parent = os.getppid()
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     except (OSError, AttributeError):  # not Linux
         return
     if os.getppid() != parent:  # it died before we asked
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
