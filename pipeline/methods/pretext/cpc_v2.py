@@ -15,9 +15,9 @@ from pipeline.views.recipes import CPC
 class CPCv2(Method):
     """Henaff et al. 2019, arXiv:1905.09272, section 3.1 and appendix A.2.
 
-    From the patches above, and in turn from those of the other three sides, the patch `skip` + 1, ... rows further is
-    told from all patches of the batch. `stride` below `patch` lets patches overlap, which `skip` takes out of the
-    predictions; `scale` is on the logits; `flip`, `drop` and `jitter` are the noise of single patches.
+    From the patches above, and in turn from those of the other three sides, the patches `skip` + 1 to `skip` + `steps`
+    rows further are told from all patches of the batch. `stride` below `patch` lets patches overlap, which `skip` takes
+    out of the predictions; `scale` is on the logits; `flip`, `drop` and `jitter` are the noise of single patches.
 
     Use it where the parts of an image tell of one another: textures and scenes, large images before small ones.
     """
