@@ -70,6 +70,9 @@ def test_what_an_encoder_does_not_show_is_optional(make, missing, section):
     assert {"features", "layers", "neighbours", "maps"} - {section} <= page.ids
 
 
+TABLES = [("simclr", "neighbours", "neighbour_class"), ("student-2", "embedding", "class")]
+
+
 def test_a_table_of_layers_may_be_empty(make):
     """Of a network that does not show its maps."""
     root, params = make()
@@ -79,19 +82,12 @@ def test_a_table_of_layers_may_be_empty(make):
     assert "layers of scratch" in rows and "layers of simclr" not in rows
 
 
-def test_a_table_of_neighbours_without_its_columns_is_named(make):
+@pytest.mark.parametrize("model, table, column", TABLES, ids=[table for _, table, _ in TABLES])
+def test_a_table_without_one_of_its_columns_is_named(make, model, table, column):
     root, params = make()
-    path = root / "scores" / "simclr" / "neighbours.csv"
-    path.write_text(path.read_text().replace("neighbour_class", "other"))
-    with pytest.raises(BadData, match=r"simclr/neighbours.csv: has no column 'neighbour_class'"):
-        report.build(root, params)
-
-
-def test_a_map_without_classes_is_named(make):
-    root, params = make()
-    path = root / "scores" / "student-2" / "embedding.csv"
-    path.write_text(path.read_text().replace("class", "other"))
-    with pytest.raises(BadData, match=r"student-2/embedding.csv: has no column 'class'"):
+    path = root / "scores" / model / f"{table}.csv"
+    path.write_text(path.read_text().replace(column, "other"))
+    with pytest.raises(BadData, match=rf"{model}/{table}.csv: has no column '{column}'"):
         report.build(root, params)
 
 
