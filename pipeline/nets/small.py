@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pipeline.nets.parts import StochasticDepth, classifier, he_normal, linear_depth
+from pipeline.nets.parts import Pointwise, StochasticDepth, classifier, he_normal, linear_depth
 from pipeline.nets.wide import WideResNet
 
 
@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
         self.drop_path = StochasticDepth(skip)
         self.downsample = None
         if stride > 1 or inside != outside:
-            self.downsample = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
+            self.downsample = nn.Sequential(Pointwise(inside, outside, stride), nn.BatchNorm2d(outside))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)

@@ -1,10 +1,14 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import batch_norm, conv2d, leaky_relu
 
 from pipeline.nets.model import parameters
-from pipeline.nets.parts import StochasticDepth, linear_depth
+from pipeline.nets.parts import Pointwise, StochasticDepth, linear_depth
 from pipeline.nets.small import BasicBlock, resnet18_small, resnet34_small, tiny
 from pipeline.nets.wide import WideResNet
 
@@ -35,6 +39,30 @@ def test_a_skipped_block_is_its_shortcut():
     block, x = BasicBlock(4, 4, 1, 0.5).train(), torch.rand(64, 4, 5, 5)
     alike = (block(x) == x).flatten(1).all(1)
     assert 10 < alike.sum() < 54
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_pixels_are_picked_before_the_convolution_or_in_it(stride):
+    layer, x = Pointwise(5, 7, stride).double(), torch.rand(4, 5, 9, 8, dtype=torch.float64)
+    assert layer.weight.shape == (7, 5, 1, 1) and layer.bias is None
+    assert torch.allclose(layer(x), conv2d(x, layer.weight, stride=stride), atol=1e-12, rtol=0)
+
+
+TRAINED = """
+import torch
+from pipeline.nets.small import tiny
+network = tiny(width=3, stem_stride=1).to(memory_format=torch.channels_last)
+for size in range(100):
+    network(torch.rand(32, 3, 8, 8).to(memory_format=torch.channels_last)).square().mean().backward()
+    torch.empty(size)
+"""
+
+
+def test_a_narrow_network_overruns_no_buffer_without_avx512():
+    """oneDNN keeps to AVX2 where it is told to. In a process of its own: a corrupted heap ends it."""
+    limit = {"ONEDNN_MAX_CPU_ISA": "AVX2", "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", TRAINED], env=os.environ | limit, capture_output=True, text=True)
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-500:]}"
 
 
 def wide_parameters(depth: int, width: int, channels: int, classes: int) -> int:
