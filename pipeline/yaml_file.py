@@ -25,7 +25,11 @@ Loc = tuple[str, ...]
 def load(path: Path | str = "params.yaml", overrides: Sequence[str] = ()) -> Params:
     """Overrides are `KEY=VALUE` as in `dvc exp run -S`. Raises ParamsError, one line for each finding."""
     path = Path(path)
-    text = _read(path)
+    return parse(_read(path), path, overrides)
+
+
+def parse(text: str, path: Path, overrides: Sequence[str] = ()) -> Params:
+    """The same of a text; `path` is where errors say it is from."""
     raw = _parse(path, text)
     given = dict(_override(raw, each) for each in overrides)
     try:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from stages.command import PARAMS, ROOT, File, Sets, read
-from stages.past import head
+from stages.past import head, repeats
 
 
 def report(
@@ -27,7 +27,7 @@ def report(
     if markdown:
         typer.echo(page.markdown(ROOT, p))
         return
-    page.build(ROOT, p, head(ROOT / "scores"))
+    page.build(ROOT, p, head(ROOT / "scores"), repeats(ROOT, params, p))
     if show:
         import webbrowser
 

@@ -21,22 +21,22 @@ def by_class(run: Run) -> dict[str, Any] | None:
 
     Of more than 20 classes, the weakest at the end of `judge`: the final model, or the last one with such curves.
     """
-    lines = {name: _lines(run, name) for name in run.models}
-    lines = {name: own for name, own in lines.items() if own}
-    if not lines:
+    found = {name: lines(run.curves[name], len(run.classes)) for name in run.models}
+    found = {name: own for name, own in found.items() if own}
+    if not found:
         return None
-    judge = run.final.name if run.final.name in lines else list(lines)[-1]
-    ends = {place: points[-1][1] for place, points in lines[judge].items()}
+    judge = run.final.name if run.final.name in found else list(found)[-1]
+    ends = {place: points[-1][1] for place, points in found[judge].items()}
     drawn = sorted(ends, key=lambda place: ends[place])[:DRAWN] if len(ends) > DRAWN else list(ends)
-    last = max(points[-1][0] for own in lines.values() for points in own.values()) or 1
+    last = max(points[-1][0] for own in found.values() for points in own.values()) or 1
     return {
         "judge": spoken(run, judge),
-        "legend": [{"title": run.models[name].title, "colour": colour(run, name)} for name in lines],
+        "legend": [{"title": run.models[name].title, "colour": colour(run, name)} for name in found],
         "panels": [
             {
                 "class": run.classes[place],
                 "end": ends[place],
-                "figure": _panel(run, place, {name: own[place] for name, own in lines.items() if place in own}, last),
+                "figure": _panel(run, place, {name: own[place] for name, own in found.items() if place in own}, last),
             }
             for place in drawn
         ],
@@ -45,9 +45,9 @@ def by_class(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _lines(run: Run, name: str) -> dict[int, Points]:
+def lines(curve: dict[str, Points], classes: int) -> dict[int, Points]:
     """By the place of the class; a class without a validation image has none."""
-    found = {place: run.curves[name].get(f"{COLUMN}{place:02d}") for place in range(len(run.classes))}
+    found = {place: curve.get(f"{COLUMN}{place:02d}") for place in range(classes)}
     return {place: points for place, points in found.items() if points}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,18 @@ from pipeline.report import (
     risk,
     rounds,
     scores,
+    seeds,
     since,
 )
 from pipeline.report.run import Run, load
+from pipeline.report.seeds import Repeat
 from pipeline.report.since import Past
 
 PACKAGES = ("ssl-pipe", "torch", "torchvision", "timm", "numpy", "scikit-learn", "webdataset", "dvc")
 
 
-def build(root: Path, params: Params, past: Past | None = None) -> None:
-    """Write root/report.html from the files of a run, and tell what has changed since `past`.
+def build(root: Path, params: Params, past: Past | None = None, repeats: Sequence[Repeat] = ()) -> None:
+    """Write root/report.html from the files of a run: also what has changed since `past`, and how far seeds matter.
 
     Raises BadData naming a file that is missing or malformed.
     """
@@ -59,7 +62,8 @@ def build(root: Path, params: Params, past: Past | None = None) -> None:
             numbers.duration,
         )
     }
-    text = page.get_template("page.html.j2").render(_context(run, root) | {"since": since.changes(run, past)})
+    beside = {"since": since.changes(run, past), "seeds": seeds.over(run, repeats)}
+    text = page.get_template("page.html.j2").render(_context(run, root) | beside)
     files.write_bytes(root / "report.html", text.encode())
 
 

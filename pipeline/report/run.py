@@ -154,10 +154,6 @@ def _tables(root: Path, names: list[str], table: str, numbers: tuple[str, ...]) 
 
 def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: str | None, start: str, method: str):
     scores = root / "scores" / name
-    try:
-        pairs = [(row["actual"], row["predicted"]) for row in read.table(scores / "confusion.csv", ())]
-    except KeyError as missing:
-        raise BadData(f"{scores / 'confusion.csv'}: has no column {missing}; run `evaluate` again") from None
     page = read.page(root / "models" / name / "model.json")
     return Model(
         name=name,
@@ -168,7 +164,7 @@ def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: s
         method=method,
         metrics=read.page(scores / "metrics.json", *METRICS),
         per_class=read.table(scores / "per_class.csv", ("n", "accuracy")),
-        pairs=pairs,
+        pairs=predictions(scores / "confusion.csv"),
         reliability=read.table(scores / "reliability.csv"),
         risk=read.table(scores / "risk.csv"),
         parameters=page.get("parameters"),
@@ -176,6 +172,14 @@ def _model(root: Path, times: dict, name: str, title: str, role: str, teacher: s
         speed=times.get(f"evaluate-{name}", {}).get("images_per_second"),
         skipped=page.get("skipped"),
     )
+
+
+def predictions(path: Path) -> Pairs:
+    """Those of confusion.csv."""
+    try:
+        return [(row["actual"], row["predicted"]) for row in read.table(path, ())]
+    except KeyError as missing:
+        raise BadData(f"{path}: has no column {missing}; run `evaluate` again") from None
 
 
 def gain(model: Model, other: Model) -> tuple[float, float | None]:

@@ -26,7 +26,7 @@ class Page(HTMLParser):
             self.images.append(about)
         if tag == "tr":
             self.row = about.get("data-model") or about.get("data-probe")
-            for table in ("layers", "calibration", "since"):
+            for table in ("layers", "calibration", "since", "seeds"):
                 if f"data-{table}" in about:
                     self.row = f"{table} of {about[f'data-{table}']}"
             self.rows.setdefault(self.row, [])

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 from pipeline import files
 from pipeline.errors import ParamsError
 from stages.cli import app
-from stages.past import head
+from stages.command import read
+from stages.past import head, repeats
 from tests.params_files import DEFAULT
 
 SCORES = Path("data/scores")
@@ -40,6 +42,12 @@ def git(*words):
     when = {"GIT_COMMITTER_DATE": "2026-03-01T23:30:00 -0500"}
     done = subprocess.run(["git", *words], check=True, capture_output=True, text=True, env=os.environ | who | when)
     return done.stdout.strip()
+
+
+def dvc(*words):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["dvc", *words], capture_output=True, text=True, env=os.environ | {"PATH": path})
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def write(name, top1):
@@ -95,3 +103,55 @@ def test_the_past_is_what_dvc_had_at_the_last_commit(project):
     assert again.commit != first and '"top1": 0.75' in again.files["one"]["metrics.json"]
     subprocess.run(["rm", "-r", ".dvc/cache"], check=True)
     assert head(SCORES).files == {"one": {}, "two": {}}
+
+
+WRITES = """
+stages:
+  evaluate:
+    cmd: python write.py
+    params: [seed, encoder]
+    plots: [data/scores/one/confusion.csv]
+"""
+PROGRAM = """
+import pathlib, re
+folder = pathlib.Path("data/scores/one")
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "confusion.csv").write_text(re.search("seed: ([0-9]+)", pathlib.Path("params.yaml").read_text())[1])
+"""
+
+
+@pytest.mark.slow
+def test_the_repeats_are_the_experiments_of_other_seeds(project):
+    """Of this commit, one for each seed; an experiment that differs in more is none, nor is one whose results went."""
+    params = Path("params.yaml")
+
+    def found():
+        return repeats(Path("data"), params, read(params, []))
+
+    assert found() == [], "no DVC"
+    Path("dvc.yaml").write_text(WRITES)
+    Path("write.py").write_text(PROGRAM)
+    Path(".gitignore").write_text("/data/\n")
+    git("init", "-q")
+    git("config", "user.name", "t")
+    git("config", "user.email", "t@t")
+    dvc("init", "-q")
+    dvc("repro", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    assert found() == [], "no experiment"
+    for changes in (
+        ["seed=2"],
+        ["seed=1"],
+        ["seed=3", "encoder.name=resnet18_small"],
+        ["++runtime.workers=1", "seed=1"],
+    ):
+        dvc("exp", "run", "-q", *(word for change in changes for word in ("-S", change)))
+        git("checkout", "-q", ".")
+    kept = Path("scores", "one", "confusion.csv")
+    assert [each.seeds for each in found()] == [(1, 0), (2, 0)]
+    assert [each.files[kept].read_text() for each in found()] == ["1", "2"]
+    params.write_text(params.read_text().replace("seed: 0", "seed: 2", 1))
+    assert [each.seeds for each in found()] == [(1, 0)], "that of the workspace is none"
+    git("commit", "-qam", "two")
+    assert found() == [], "of another commit"
