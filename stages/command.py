@@ -31,6 +31,13 @@ def read(file: Path, sets: Sequence[str]) -> Params:
     return yaml_file.load(file, sets)
 
 
+def parse(text: str, file: Path) -> Params:
+    """The same of what a file holds at another revision."""
+    from pipeline import yaml_file
+
+    return yaml_file.parse(text, file)
+
+
 def named(kind: str, name: str, known: Sequence[str]) -> None:
     """Raises ParamsError where params.yaml has no such name."""
     from pipeline.errors import ParamsError

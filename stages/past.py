@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.command import parse
+
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
@@ -77,10 +79,9 @@ def outputs(repo: Repo, revision: str) -> dict[Path, Path]:
 
 def parameters(repo: Repo, revision: str, file: Path) -> Params | None:
     """None where they are none that today's schema knows."""
-    from pipeline import yaml_file
     from pipeline.errors import ParamsError
 
     try:
-        return yaml_file.parse(repo.scm.get_fs(revision).open(file.as_posix(), encoding="utf-8").read(), file)
+        return parse(repo.scm.get_fs(revision).open(file.as_posix(), encoding="utf-8").read(), file)
     except (OSError, ParamsError):
         return None

@@ -99,7 +99,7 @@ def test_the_surest_class_is_that_of_the_dense_row(path, top, classes):
     confidence, guess = sidecar.surest(slice(None))
     assert (confidence.dtype, guess.dtype) == (torch.float32, torch.int64)
     assert torch.equal(guess, dense.argmax(1))
-    torch.testing.assert_close(confidence, dense.double().softmax(1).amax(1).float(), rtol=3e-7, atol=0)
+    torch.testing.assert_close(confidence, dense.double().softmax(1).amax(1).float(), rtol=1e-6, atol=0)
     assert torch.equal(sidecar.surest([7, 2, 7])[0], confidence[[7, 2, 7]])
 
 
