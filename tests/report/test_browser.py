@@ -9,6 +9,7 @@ from PIL import Image
 from pipeline import report
 from tests.report.chromium import CHROMIUM, Browser
 from tests.report.test_corruptions import measure
+from tests.report.test_seeds import repeat
 from tests.report.test_since import past
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")]
@@ -28,10 +29,10 @@ def browser(tmp_path_factory):
 
 
 def full(root, params):
-    """With what not every run has: robustness, and a past."""
+    """With what not every run has: robustness, a past, and another seed."""
     for name, shift in (("student-2", 0.0), ("baseline", 0.011)):
         measure(root, name, shift)
-    report.build(root, params, past(root, student_2=past(root).files["finetune"]))
+    report.build(root, params, past(root, student_2=past(root).files["finetune"]), [repeat(root, 1)])
     return root / "report.html"
 
 
