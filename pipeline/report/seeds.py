@@ -36,12 +36,12 @@ class Learned:
     lines: dict[int, Points]
 
     @classmethod
-    def of(cls, run: Run, pairs: Pairs, curve: dict[str, Points]) -> Learned:
+    def of(cls, pairs: Pairs, curve: dict[str, Points], classes: int) -> Learned:
         right = defaultdict(list)
         for actual, predicted in pairs:
             right[actual].append(actual == predicted)
         top1 = sum(actual == predicted for actual, predicted in pairs) / len(pairs)
-        return cls(top1, {name: mean(each) for name, each in right.items()}, lines(curve, len(run.classes)))
+        return cls(top1, {name: mean(each) for name, each in right.items()}, lines(curve, classes))
 
 
 def seeds(params: Params) -> tuple[int, int]:
@@ -62,7 +62,8 @@ def over(run: Run, repeats: Sequence[Repeat]) -> dict[str, Any] | None:
     further = [found for repeat in repeats if (found := _read(run, repeat))]
     if not further:
         return None
-    whole = [{name: Learned.of(run, model.pairs, run.curves[name]) for name, model in run.models.items()}, *further]
+    own = {name: Learned.of(model.pairs, run.curves[name], len(run.classes)) for name, model in run.models.items()}
+    whole = [own, *further]
     final = [each[run.final.name] for each in whole]
     tested = [place for place, name in enumerate(run.classes) if all(name in each.classes for each in final)]
     drawn = sorted(tested, key=lambda place: mean(each.classes[run.classes[place]] for each in final))[:DRAWN]
@@ -78,9 +79,9 @@ def _read(run: Run, repeat: Repeat) -> dict[str, Learned] | None:
     try:
         return {
             name: Learned.of(
-                run,
                 predictions(repeat.files[Path("scores", name, "confusion.csv")]),
                 read.curve(repeat.files[Path("curves", f"{name}.csv")]),
+                len(run.classes),
             )
             for name in run.models
         }
