@@ -18,8 +18,8 @@ class S4L(Classifier):
 
     All images are seen in all four quarter turns. The network says which turn, of labelled and unlabelled images alike;
     the class, of the labelled ones; and is to be smooth (`vat`) and sure (`entropy`) about the class of the others.
-    Weights and `eps` are those of the authors' code for MOAM's first step: 32 is for 224 x 224 in colour, from -1 to 1.
-    `xi` is as in VAT, not the paper's.
+    Weights and `eps` are those of the authors' code for MOAM's first step: 32 is for 224 x 224 in colour, from -1 to 1;
+    for n numbers an image, 32 sqrt(n / 150528) moves each of them as far. `xi` is as in VAT, not the paper's.
 
     Use it where photographs have an upright and four times the images a step can be afforded.
     """
