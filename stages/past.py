@@ -61,8 +61,11 @@ def repeats(root: Path, file: Path, params: Params) -> list[Repeat]:
                     theirs = parameters(repo, revision, file)
                     if theirs is None or not same_but_for_seeds(theirs, params) or seeds(theirs) == seeds(params):
                         continue
-                    kept = {path.relative_to(root): kept for path, kept in outputs(repo, revision).items()}
-                    found.setdefault(seeds(theirs), Repeat(seeds(theirs), kept))
+                    written = {
+                        path: kept for path, kept in outputs(repo, revision).items() if path.is_relative_to(root)
+                    }
+                    files = {path.relative_to(root): kept for path, kept in written.items()}
+                    found.setdefault(seeds(theirs), Repeat(seeds(theirs), files))
         return [found[each] for each in sorted(found)]
     except Exception:
         return []

@@ -111,11 +111,13 @@ stages:
     cmd: python write.py
     params: [seed, encoder]
     plots: [data/scores/one/confusion.csv]
+    outs: [elsewhere.txt]
 """
 PROGRAM = """
 import pathlib, re
 folder = pathlib.Path("data/scores/one")
 folder.mkdir(parents=True, exist_ok=True)
+pathlib.Path("elsewhere.txt").write_text("of no concern to a report")
 (folder / "confusion.csv").write_text(re.search("seed: ([0-9]+)", pathlib.Path("params.yaml").read_text())[1])
 """
 
