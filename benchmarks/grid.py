@@ -4,9 +4,9 @@ python benchmarks/grid.py benchmarks/grids/fixmatch.yaml             the command
 python benchmarks/grid.py benchmarks/grids/fixmatch.yaml --queue     for `dvc queue start` and `dvc exp show`
 python benchmarks/learning.py benchmarks/grids/fixmatch.yaml 3       the same over seeds, in one process, as a table
 
-A grid is YAML: `params` (the file that all rows start from, beside the grid or above it), `model` (what is measured),
-`common` (what all rows change), `rows` (name -> what it changes), and `classes: true` where the table is to show each
-class. Any data set does: `-S data.source=FOLDER`.
+A grid is YAML: `params` (the file that all rows start from, beside the grid or above it), `common` (what all rows
+change), `rows` (name -> what it changes), and `classes: true` where the table is to show each class. What is measured
+is `final`, the model that the parameters are for. Any data set does: `-S data.source=FOLDER`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.params import Params
+
 Tree = dict[str, Any]
 
 
@@ -33,7 +35,6 @@ class Grid:
     path: Path
     params: str
     rows: dict[str, Tree]
-    model: str = "finetune"
     common: Tree = field(default_factory=dict)
     classes: bool = False
 
@@ -48,31 +49,39 @@ class Grid:
     def changes(self, row: str) -> Tree:
         return overlay(self.common, self.rows[row] or {})
 
+    @property
+    def base(self) -> Tree:
+        return YAML(typ="safe").load(self.path.parent / self.params)
+
+    def whole(self, row: str) -> Tree:
+        return overlay(self.base, self.changes(row))
+
     def write(self, row: str, folder: Path) -> Path:
         """The whole params.yaml of a row."""
         path = folder / f"{slug(row)}.yaml"
-        YAML().dump(overlay(YAML(typ="safe").load(self.path.parent / self.params), self.changes(row)), path)
+        YAML().dump(self.whole(row), path)
         return path
 
     def command(self, row: str, sets: list[str]) -> list[str]:
         """`++` sets a key whether params.yaml has it or not; sections of another file come in its place, whole."""
         base = (self.path.parent / self.params).resolve()
-        other = {} if base == Path("params.yaml").resolve() else YAML(typ="safe").load(base)
+        other = {} if base == Path("params.yaml").resolve() else self.base
         values = [f"~{section}" for section in other]
         values += [f"++{key}={quoted(value)}" for key, value in leaves(overlay(other, self.changes(row)))]
         values += [f"++{each}" for each in sets]
         words = [word for value in values for word in ("-S", value)]
         name = f"{self.path.stem.replace('_', '-')}-{slug(row)}"
-        return ["dvc", "exp", "run", "--queue", "-n", name, *words, self.stage]
+        stage = measuring(Params.model_validate(self.whole(row)).final)
+        return ["dvc", "exp", "run", "--queue", "-n", name, *words, stage]
 
-    @property
-    def stage(self) -> str:
-        """The stage that measures the model."""
-        if self.model.startswith("student-"):
-            return f"evaluate-student@{self.model.removeprefix('student-')}"
-        if self.model in ("baseline", "finetune"):
-            return f"evaluate@{self.model}"
-        return "probe-scratch" if self.model == "scratch" else f"probe@{self.model}"
+
+def measuring(model: str) -> str:
+    """The stage that measures a model."""
+    if model.startswith("student-"):
+        return f"evaluate-student@{model.removeprefix('student-')}"
+    if model in ("baseline", "finetune"):
+        return f"evaluate@{model}"
+    return "probe-scratch" if model == "scratch" else f"probe@{model}"
 
 
 def overlay(below: Tree, above: Tree) -> Tree:

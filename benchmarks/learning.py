@@ -4,7 +4,7 @@ python benchmarks/learning.py params.yaml 5                              digits,
 python benchmarks/learning.py benchmarks/cifar5k.yaml 3 -S data.source=FOLDER
 python benchmarks/learning.py benchmarks/methods_digits.yaml 3 -j 2      every pretext method, and no student
 python benchmarks/learning.py benchmarks/methods_cifar5k.yaml 3 -j 2 -S data.source=FOLDER
-python benchmarks/learning.py benchmarks/grids/semi_digits.yaml 5 -j 2   one model, row by row of a grid (grid.py)
+python benchmarks/learning.py benchmarks/grids/semi_digits.yaml 5 -j 2   row by row of a grid (grid.py)
 
 Each seed draws its own split, labels and weights. `-j`: seeds that run at the same time, one thread each. A model that
 was measured is kept at once in benchmarks/measured/, with a hash of its settings, and not measured again while these
@@ -91,7 +91,8 @@ def cases(file: Path, sets: list[str], folder: Path) -> list[Case]:
     """The rows of a grid, whose parameters are written into `folder`; or the models of params.yaml."""
     if Grid.at(file):
         grid = Grid.load(file)
-        return [Case(row, grid.write(row, folder), grid.model) for row in grid.rows]
+        written = {row: grid.write(row, folder) for row in grid.rows}
+        return [Case(row, path, read(path, sets).final) for row, path in written.items()]
     p = read(file, sets)
     return [Case(model, file, model) for model in p.models if model != "finetune" or p.finetune.start != "scratch"]
 

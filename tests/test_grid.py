@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from grid import Grid, leaves, overlay, quoted, slug
+from grid import Grid, leaves, measuring, overlay, quoted, slug
 from ruamel.yaml import YAML
 
 from pipeline import yaml_file
@@ -17,7 +17,7 @@ GRIDS = sorted((Path(__file__).parents[1] / "benchmarks" / "grids").glob("*.yaml
 def test_every_row_is_parameters_that_hold_and_no_two_are_the_same(path, tmp_path):
     grid = Grid.load(path)
     rows = {row: yaml_file.load(grid.write(row, tmp_path)) for row in grid.rows}
-    assert all(grid.model in params.models for params in rows.values())
+    assert all(params.final in params.models for params in rows.values())
     assert len({params.model_dump_json() for params in rows.values()}) == len(rows)
     assert len({slug(row) for row in rows}) == len(rows), "DVC names experiments by them"
     first = next(iter(rows.values()))
@@ -79,12 +79,24 @@ def command(grid, row, sets=()):
 
 def test_a_command_names_the_experiment_its_values_and_the_stage():
     root = GRIDS[0].parent
-    grid = Grid(root / "few_labels.yaml", "../../params.yaml", {"40 labels": {"data": {"labels_per_class": 4}}})
+    rows = {"40 labels": {"data": {"labels_per_class": 4}}, "its teacher": {"final": "finetune"}}
+    grid = Grid(root / "few_labels.yaml", "../../params.yaml", rows)
     values = ["++data.labels_per_class=4", "++data.source=F"]
-    assert command(grid, "40 labels", ["data.source=F"]) == ("few-labels-40-labels", values, "evaluate@finetune")
-    stages = {"student-2": "evaluate-student@2", "baseline": "evaluate@baseline", "simclr": "probe@simclr"}
-    for grid.model, stage in (stages | {"scratch": "probe-scratch"}).items():
-        assert command(grid, "40 labels")[2] == stage
+    assert command(grid, "40 labels", ["data.source=F"]) == ("few-labels-40-labels", values, "evaluate-student@2")
+    assert command(grid, "its teacher")[1:] == (["++final='finetune'"], "evaluate@finetune")
+
+
+@pytest.mark.parametrize(
+    ("model", "stage"),
+    [
+        ("student-2", "evaluate-student@2"),
+        ("baseline", "evaluate@baseline"),
+        ("simclr", "probe@simclr"),
+        ("scratch", "probe-scratch"),
+    ],
+)
+def test_each_model_is_measured_by_a_stage_of_its_own(model, stage):
+    assert measuring(model) == stage
 
 
 @pytest.mark.parametrize("path", [path for path in GRIDS if Grid.at(path)], ids=lambda path: path.stem)
