@@ -104,7 +104,7 @@ def test_experiments(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.call("git", "checkout", "-q", ".")
     project.call("dvc", "checkout", "-q")
     row = {"rounds": {"2": {"distill": {"steps": 4, "views": {"x": "affine(10, .1)|cutout(.4)"}}}}}
-    grid = Grid(project.folder / "length.yaml", "params.yaml", {"4": row}, "student-2")
+    grid = Grid(project.folder / "length.yaml", "params.yaml", {"4": row})
     monkeypatch.chdir(project.folder)
     project.call(*grid.command("4", []))
     project.call("dvc", "queue", "start", "-j", "1")
