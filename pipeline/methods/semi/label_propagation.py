@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.losses import cross_entropy
@@ -15,8 +16,9 @@ class LabelPropagation(Classifier):
 
     After `alone`, the share of the steps that see labels only, each epoch begins with a graph of the `k` nearest
     neighbours in features; the labels spread over it to all images (`gamma`: similarities to that power, `alpha`: how
-    far), and count as much as they are certain, rare classes more than frequent ones. `clip`: similarities below 0 are
-    0; `iterations`: of conjugate gradients, at most. The authors' code has no clipping and stops after 20.
+    far), and count as much as they are certain, rare classes more than frequent ones. The loss is the mean over all
+    images of the step, sure or not. `clip`: similarities below 0 are 0; `iterations`: of conjugate gradients, at most.
+    The authors' code has no clipping and stops after 20.
 
     Use it where the features are good already, as after pretraining, and images of one class lie together.
     """
@@ -52,4 +54,4 @@ class LabelPropagation(Classifier):
         labels, weights = self.propagated(index)
         self.note(weight=weights.mean())
         known, spread = self.propagated.rare[y] * cross_entropy(on_x, y), weights * cross_entropy(on_u, labels)
-        yield (known.sum() + spread.sum()) / len(x)
+        yield known.mean() if self.t < self.alone else torch.cat([known, spread]).mean()
