@@ -162,7 +162,9 @@ def test_d4_the_file_is_named(folder, shard, tmp_path, fault):
     assert any(named.name in str(finding) for finding in verify(tmp_path / "data"))
 
 
-@pytest.mark.parametrize("content", [b"", bytes(10240), b"x" * 10240, gzip.compress(bytes(10240))])
+@pytest.mark.parametrize(
+    "content", [b"", bytes(10240), b"x" * 10240, gzip.compress(bytes(10240))], ids=["empty", "zeros", "text", "gzip"]
+)
 def test_d4_a_source_that_is_no_tar_is_named(tmp_path, content):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "0.tar").write_bytes(content)
